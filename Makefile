@@ -1,0 +1,114 @@
+# Covalue. A fresh machine needs Python 3.11 (or 3.12), Node 20 and make; the rest is set up here.
+#
+#   make demo [DATA=rows.csv TARGET=column] [ARGS=--serve]   the whole loop, in a few minutes
+#   make test                                                everything that must hold
+#
+# PYTHON=path        the interpreter to build .venv from
+# TORCH_PIP_ARGS=... further arguments for `pip install torch`, such as an index of CPU builds
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+TORCH_PIP_ARGS ?=
+DATA ?=
+TARGET ?=
+ARGS ?=
+PYTEST_ARGS ?=
+BIN := .venv/bin
+ROOMS := audit cli dao demo fl_client fl_server inference privacy rewards rounds valuation
+
+# What the tests need beyond Python and Node, as command=package. Empty until it is tested.
+TEST_PACKAGES :=
+
+# Arithmetic that is recorded is single-threaded; nothing here phones home.
+export OMP_NUM_THREADS := 1
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help demo test lint types direction contracts contracts-check bundle-check forge pytest \
+        bench faults setup setup-demo need wheel clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@echo "also: make lint | contracts | bench | faults | wheel | setup | clean | distclean"
+
+# --- set-up: stamps make the second run instant ---------------------------------------------
+
+setup: .stamps/dev .stamps/node
+setup-demo: .stamps/demo .stamps/node
+
+.stamps/dev: pyproject.toml tools/setup_python.sh
+	@PYTHON="$(PYTHON)" TORCH_PIP_ARGS="$(TORCH_PIP_ARGS)" tools/setup_python.sh dev
+	@touch .stamps/demo .stamps/dev
+
+.stamps/demo: pyproject.toml tools/setup_python.sh
+	@PYTHON="$(PYTHON)" TORCH_PIP_ARGS="$(TORCH_PIP_ARGS)" tools/setup_python.sh demo
+	@touch .stamps/demo
+
+.stamps/node: package.json package-lock.json tools/setup_node.sh
+	@tools/setup_node.sh
+	@touch .stamps/node
+
+need:
+	@tools/need.sh $(TEST_PACKAGES)
+
+# --- what a newcomer runs -------------------------------------------------------------------
+
+demo: setup-demo
+	@$(BIN)/covalue demo $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") $(ARGS)
+
+# pytest runs last: its closing line is the verdict.
+test: need setup
+	@$(MAKE) lint
+	@$(MAKE) contracts-check bundle-check forge
+	@$(MAKE) pytest
+
+# --- the parts of `make test` ---------------------------------------------------------------
+
+lint: .stamps/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+contracts: .stamps/node
+	node contracts/build.mjs
+	node contracts/forge.mjs build
+
+contracts-check: .stamps/node
+	node contracts/build.mjs --check
+
+bundle-check: .stamps/dev
+	$(BIN)/python -m fl_client.bundle.build --check
+
+forge: .stamps/node
+	node contracts/forge.mjs fmt --check
+	node contracts/forge.mjs test
+
+pytest: setup
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+# --- further --------------------------------------------------------------------------------
+
+bench: setup
+	$(BIN)/python -m bench.accuracy --epsilon 8 $(ARGS)
+	$(BIN)/python -m bench.whole_loop --seeds 0 1 2
+
+# Plants each fault of tests/faults into a copy of the tree and shows its promise's test failing.
+faults: setup
+	$(BIN)/python tests/faults/run.py
+
+wheel: .stamps/dev
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist out cache *.egg-info demo-out \
+	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(ROOMS) tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv node_modules .stamps
