@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {BLS12381} from "../BLS12381.sol";
+
+/// @title Contributors, their keys and their stakes
+/// @notice A BLS key is accepted with a proof of possession over key, account, chain id and this
+/// registry; it belongs to that account for good, so that no key can stand in a roster twice.
+/// Stake is COVAL. A joined task locks part of it until the task has ended; locks of ended tasks are
+/// dropped when they are next looked at, so that ending a task costs the same for any roster.
+interface IContributorRegistry {
+    /// @param blsPublicKey G1 point, 128 bytes as in EIP-2537
+    /// @param superNodeKeyHash digest of the public key by which the Flower SuperNode is known
+    /// @param stake COVAL held for the contributor, in wei
+    /// @param lockedStake the part of it that open tasks lock, in wei
+    /// @param exitRequestedAt timestamp of the exit request, 0 where there is none
+    /// @param locks number of open tasks that lock stake
+    struct Contributor {
+        bytes blsPublicKey;
+        bytes32 superNodeKeyHash;
+        uint256 stake;
+        uint256 lockedStake;
+        uint64 exitRequestedAt;
+        uint32 locks;
+        bool registered;
+    }
+
+    event TaskLedgerSet(address indexed taskLedger);
+    event Registered(
+        address indexed account,
+        bytes32 indexed keyHash,
+        bytes blsPublicKey,
+        bytes32 superNodeKeyHash
+    );
+    event KeysRotated(
+        address indexed account,
+        bytes32 indexed keyHash,
+        bytes blsPublicKey,
+        bytes32 superNodeKeyHash
+    );
+    event StakeAdded(address indexed account, uint256 amount, uint256 stake);
+    event StakeLocked(address indexed account, uint256 indexed taskId, uint256 amount);
+    event StakeUnlocked(address indexed account, uint256 indexed taskId, uint256 amount);
+    event ExitRequested(address indexed account, uint64 requestedAt);
+    event Withdrawn(address indexed account, uint256 amount);
+    event Slashed(
+        address indexed account, uint256 amount, bytes32 indexed evidenceDigest, string evidenceCid
+    );
+
+    error AlreadyRegistered(address account);
+    error NotRegistered(address account);
+    /// @notice The key belongs to another account, or did once.
+    error KeyTaken(bytes32 keyHash, address owner);
+    /// @notice The proof of possession does not fit key, account, chain and registry.
+    error InvalidProofOfPossession(address account, bytes32 keyHash);
+    error StakeTooLow(uint256 stake, uint256 minimum);
+    error FreeStakeTooLow(address account, uint256 free, uint256 needed);
+    /// @notice The stake is locked by `locks` open tasks.
+    error StakeIsLocked(address account, uint256 locks);
+    error TooManyLocks(address account, uint256 maximum);
+    error ExitIsRequested(address account, uint64 requestedAt);
+    error ExitNotRequested(address account);
+    /// @notice The cooldown runs until `availableAt`.
+    error CooldownRunning(uint256 availableAt, uint256 now_);
+    error NotTaskLedger(address caller, address taskLedger);
+    error TaskNotLocked(address account, uint256 taskId);
+
+    /// @notice Names the TaskLedger. Once, by the deployer, who has no power afterwards.
+    function setTaskLedger(address taskLedger_) external;
+
+    /// @notice Registers the caller and takes `stake` wei of COVAL (approve it before).
+    /// @param blsPublicKey G1 point, 128 bytes; not infinity, in the subgroup, used by no other account
+    /// @param proofOfPossession G2 point, 256 bytes: signature over `popMessage`
+    function register(
+        bytes calldata blsPublicKey,
+        bytes calldata proofOfPossession,
+        bytes32 superNodeKeyHash,
+        uint256 stake
+    ) external;
+
+    /// @notice Adds `amount` wei to the caller's stake.
+    function addStake(uint256 amount) external;
+
+    /// @notice Replaces the caller's keys. Not while a task holds a lock, since a roster is frozen.
+    function rotateKeys(
+        bytes calldata blsPublicKey,
+        bytes calldata proofOfPossession,
+        bytes32 superNodeKeyHash
+    ) external;
+
+    /// @notice Asks to leave: no task can be joined afterwards, and the cooldown begins.
+    function requestExit() external;
+
+    /// @notice Pays the stake back. The cooldown must have passed since the exit request and since the
+    /// end of the last task that held a lock, and no lock may be left.
+    function withdraw() external;
+
+    /// @notice Burns up to `amount` wei of an account's stake, locked or not. Only the timelock.
+    function slash(
+        address account,
+        uint256 amount,
+        bytes32 evidenceDigest,
+        string calldata evidenceCid
+    ) external;
+
+    /// @notice Locks `amount` wei for a task and returns the account's key. Only the TaskLedger.
+    function lock(address account, uint256 taskId, uint256 amount)
+        external
+        returns (bytes32 keyHash);
+
+    /// @notice Gives a lock back before the task starts. Only the TaskLedger.
+    function unlock(address account, uint256 taskId) external;
+
+    /// @notice Drops the locks of an account's ended tasks. Anyone may call; others do it on their way.
+    function releaseEndedLocks(address account) external;
+
+    /// @notice What stands for an account; locks of ended tasks are not counted.
+    function contributorOf(address account) external view returns (Contributor memory);
+
+    /// @notice Ids of the open tasks that lock stake of an account.
+    function openTasksOf(address account) external view returns (uint256[] memory);
+
+    /// @notice Timestamp from which `withdraw` works if nothing is joined; 0 without an exit request.
+    function withdrawableAt(address account) external view returns (uint256);
+
+    /// @notice The message that a proof of possession signs.
+    function popMessage(address account, bytes calldata blsPublicKey)
+        external
+        view
+        returns (bytes32);
+
+    /// @notice A key that was ever registered, by keccak256 of its 128 bytes.
+    function keyOf(bytes32 keyHash) external view returns (BLS12381.G1 memory);
+
+    /// @notice A sum of keys with one more, or one less. The point at infinity is the empty sum.
+    function sumWith(BLS12381.G1 memory sum, bytes32 keyHash)
+        external
+        view
+        returns (BLS12381.G1 memory);
+
+    function sumWithout(BLS12381.G1 memory sum, bytes32 keyHash)
+        external
+        view
+        returns (BLS12381.G1 memory);
+
+    /// @notice Whether all whose keys make up `sum`, less the `absent`, signed `message`.
+    /// @param signature aggregate signature, G2, 256 bytes
+    function isCosigned(
+        BLS12381.G1 calldata sum,
+        bytes32[] calldata absent,
+        bytes32 message,
+        bytes calldata signature
+    ) external view returns (bool);
+
+    /// @notice The account to which a key belongs for good; zero if it was never registered.
+    function keyOwner(bytes32 keyHash) external view returns (address);
+
+    /// @notice The least stake of a contributor, in wei.
+    function minStake() external view returns (uint256);
+
+    /// @notice Seconds between the exit request and the withdrawal.
+    function exitCooldown() external view returns (uint64);
+
+    /// @notice The contract whose tasks lock stake; zero until it is set.
+    function taskLedger() external view returns (address);
+}

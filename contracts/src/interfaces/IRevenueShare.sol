@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+/// @title Revenue of released models
+/// @notice Takes payments in one ERC-20 and splits each between treasury, the release's coordinator and
+/// its contributors; the parts of the first two round down, the rest is the contributors'. A
+/// contributor is paid its share of all that its release has earned, less what it was paid before. The
+/// leaf is keccak256(bytes.concat(keccak256(abi.encode(taskId, account, shareWad)))) under the release's
+/// share root. The asset must not change balances by itself (no rebasing).
+interface IRevenueShare {
+    event Paid(uint256 indexed releaseNumber, address indexed payer, uint256 amount);
+    event Booked(
+        uint256 indexed releaseNumber,
+        uint256 toTreasury,
+        uint256 toCoordinator,
+        uint256 toContributors
+    );
+    event Claimed(uint256 indexed releaseNumber, address indexed account, uint256 amount);
+    event TreasuryWithdrawn(address indexed treasury, uint256 amount);
+    event CoordinatorWithdrawn(
+        uint256 indexed releaseNumber, address indexed coordinator, uint256 amount
+    );
+    event TreasurySet(address indexed treasury);
+
+    error ZeroAddress();
+    /// @notice The two parts leave nothing for the contributors.
+    error SplitTooHigh(uint256 treasuryBps, uint256 coordinatorBps);
+    error UnknownRelease(uint256 releaseNumber);
+    /// @notice A revoked release takes no payments.
+    error ReleaseRevoked(uint256 releaseNumber);
+    error InvalidProof(uint256 releaseNumber, address account, uint256 shareWad);
+    error NothingToClaim();
+    /// @notice The shares under the root add up to more than one.
+    error PoolExceeded(uint256 releaseNumber, uint256 due, uint256 left);
+
+    /// @notice Pays `amount` units of the asset for a release (approve it before).
+    function pay(uint256 releaseNumber, uint256 amount) external;
+
+    /// @notice Books plain transfers to the current release. Before the first release they wait.
+    function sync() external;
+
+    /// @notice Pays `account` what is due of its share of a release's revenue. Anyone may send it.
+    /// @param shareWad the share in units of 1e-18
+    function claim(
+        uint256 releaseNumber,
+        address account,
+        uint256 shareWad,
+        bytes32[] calldata proof
+    ) external;
+
+    /// @notice Sends the treasury what is its own. Anyone may send it.
+    function withdrawTreasury() external;
+
+    /// @notice Sends a release's coordinator what is its own. Anyone may send it.
+    function withdrawCoordinator(uint256 releaseNumber) external;
+
+    /// @notice Names another treasury. Only the timelock.
+    function setTreasury(address treasury_) external;
+
+    /// @notice What a release's contributors have earned and what they were paid of it.
+    function poolOf(uint256 releaseNumber) external view returns (uint256 earned, uint256 paid);
+
+    /// @notice What an account was paid of a release.
+    function claimedOf(uint256 releaseNumber, address account) external view returns (uint256);
+
+    /// @notice What `claim` would pay now for this share, plain transfers included; no proof checked.
+    function claimable(uint256 releaseNumber, address account, uint256 shareWad)
+        external
+        view
+        returns (uint256);
+
+    function treasury() external view returns (address);
+
+    function treasuryBalance() external view returns (uint256);
+
+    function coordinatorBalance(uint256 releaseNumber) external view returns (uint256);
+}

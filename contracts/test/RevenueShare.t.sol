@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {ModelRegistry} from "../src/ModelRegistry.sol";
+import {RevenueShare} from "../src/RevenueShare.sol";
+import {IRevenueShare} from "../src/interfaces/IRevenueShare.sol";
+import {ITaskTypes} from "../src/interfaces/ITaskTypes.sol";
+import {CovalueFixture} from "./CovalueFixture.sol";
+import {DevStablecoin} from "./DevStablecoin.sol";
+import {MerkleTree} from "./MerkleTree.sol";
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+/// @dev Keeps one percent of each transfer.
+contract FeeToken is ERC20("Fee", "FEE") {
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        uint256 fee = from == address(0) || to == address(0) ? 0 : value / 100;
+        if (fee != 0) super._update(from, address(0), fee);
+        super._update(from, to, value - fee);
+    }
+}
+
+contract RevenueShareTest is CovalueFixture {
+    address private constant TREASURY = address(0x7EA);
+    address private constant PAYER = address(0x9A1);
+    uint256 private constant WAD = 1e18;
+
+    DevStablecoin private dollar;
+    ModelRegistry private models;
+    RevenueShare private revenue;
+    bytes32[] private leaves;
+    uint256 private taskId;
+
+    function setUp() external {
+        _deploy();
+        dollar = new DevStablecoin();
+        models = new ModelRegistry(ledger, TIMELOCK, address(0), address(this));
+        revenue = new RevenueShare(dollar, models, ledger, TREASURY, 1000, 500, TIMELOCK);
+        models.setRevenueShare(address(revenue));
+        taskId = _revealing();
+        _openParts(taskId);
+    }
+
+    /// @dev Finalises a task whose shares are given, and releases it.
+    function _releaseWith(uint256[] memory sharesWad) private {
+        delete leaves;
+        for (uint256 i = 0; i < sharesWad.length; ++i) {
+            leaves.push(
+                keccak256(bytes.concat(keccak256(abi.encode(taskId, _member(i), sharesWad[i]))))
+            );
+        }
+        ITaskTypes.FinalReport memory report = _report();
+        report.shareRoot = MerkleTree.root(leaves);
+        _close(taskId, report, ALL);
+        vm.warp(ledger.taskOf(taskId).challengeDeadline + 1);
+        ledger.finalise(taskId);
+        uint256 next = models.releaseCount() + 1;
+        vm.prank(TIMELOCK);
+        models.release(taskId, next);
+    }
+
+    function _halves() private pure returns (uint256[] memory sharesWad) {
+        sharesWad = new uint256[](3);
+        (sharesWad[0], sharesWad[1], sharesWad[2]) = (WAD / 2, WAD / 4, WAD / 4);
+    }
+
+    function _pay(uint256 release, uint256 amount) private {
+        dollar.mint(PAYER, amount);
+        vm.startPrank(PAYER);
+        dollar.approve(address(revenue), amount);
+        revenue.pay(release, amount);
+        vm.stopPrank();
+    }
+
+    function _claim(uint256 release, uint256 i, uint256 shareWad) private {
+        revenue.claim(release, _member(i), shareWad, MerkleTree.proof(leaves, i));
+    }
+
+    function test_pay_splitsAndPaysCumulatively() external {
+        _releaseWith(_halves());
+        _pay(1, 1000);
+        vm.assertEq(revenue.treasuryBalance(), 100);
+        vm.assertEq(revenue.coordinatorBalance(1), 50);
+        vm.assertEq(revenue.claimable(1, _member(0), WAD / 2), 425);
+        _claim(1, 0, WAD / 2);
+        vm.assertEq(dollar.balanceOf(_member(0)), 425);
+        bytes32[] memory proof = MerkleTree.proof(leaves, 0);
+        vm.expectRevert(IRevenueShare.NothingToClaim.selector);
+        revenue.claim(1, _member(0), WAD / 2, proof);
+        _pay(1, 1000);
+        _claim(1, 0, WAD / 2);
+        vm.assertEq(dollar.balanceOf(_member(0)), 850);
+        _claim(1, 1, WAD / 4);
+        vm.assertEq(dollar.balanceOf(_member(1)), 425);
+        revenue.withdrawTreasury();
+        revenue.withdrawCoordinator(1);
+        vm.assertEq(dollar.balanceOf(TREASURY), 200);
+        vm.assertEq(dollar.balanceOf(coordinator), 100);
+        vm.assertEq(dollar.balanceOf(address(revenue)), 425);
+        vm.expectRevert(IRevenueShare.NothingToClaim.selector);
+        revenue.withdrawTreasury();
+        vm.expectRevert(IRevenueShare.NothingToClaim.selector);
+        revenue.withdrawCoordinator(1);
+    }
+
+    function test_claim_refusesFalseProofs() external {
+        _releaseWith(_halves());
+        _pay(1, 1000);
+        bytes32[] memory proof = MerkleTree.proof(leaves, 0);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRevenueShare.InvalidProof.selector, 1, _member(0), WAD / 2 + 1)
+        );
+        revenue.claim(1, _member(0), WAD / 2 + 1, proof);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRevenueShare.InvalidProof.selector, 1, STRANGER, WAD / 2)
+        );
+        revenue.claim(1, STRANGER, WAD / 2, proof);
+        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.UnknownRelease.selector, 2));
+        revenue.claim(2, _member(0), WAD / 2, proof);
+    }
+
+    function test_plainTransfers_belongToTheReleaseOfTheirTime() external {
+        dollar.mint(address(revenue), 1000); // before any release: waits for the first
+        revenue.sync();
+        vm.assertEq(revenue.bookedBalance(), 0);
+        vm.assertEq(revenue.claimable(1, _member(0), WAD), 0);
+        _releaseWith(_halves());
+        vm.assertEq(revenue.claimable(1, _member(0), WAD / 2), 425);
+        dollar.mint(address(revenue), 1000);
+        vm.assertEq(revenue.claimable(1, _member(0), WAD / 2), 850);
+        vm.prank(TIMELOCK);
+        models.release(taskId, 2); // books to release 1 before the switch
+        (uint256 earned,) = revenue.poolOf(1);
+        vm.assertEq(earned, 1700);
+        dollar.mint(address(revenue), 200);
+        vm.assertEq(revenue.claimable(1, _member(0), WAD / 2), 850);
+        vm.assertEq(revenue.claimable(2, _member(0), WAD / 2), 85);
+        _claim(1, 0, WAD / 2);
+        (earned,) = revenue.poolOf(2);
+        vm.assertEq(earned, 170);
+        vm.assertEq(dollar.balanceOf(_member(0)), 850);
+    }
+
+    function test_pay_unknownOrRevokedRelease() external {
+        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.UnknownRelease.selector, 1));
+        revenue.pay(1, 1);
+        _releaseWith(_halves());
+        vm.prank(TIMELOCK);
+        models.revoke(1);
+        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.ReleaseRevoked.selector, 1));
+        revenue.pay(1, 1);
+    }
+
+    function test_pay_countsWhatArrives() external {
+        FeeToken fee = new FeeToken();
+        revenue = new RevenueShare(fee, models, ledger, TREASURY, 1000, 0, TIMELOCK);
+        _releaseWith(_halves());
+        fee.mint(PAYER, 1000);
+        vm.startPrank(PAYER);
+        fee.approve(address(revenue), 1000);
+        revenue.pay(1, 1000);
+        vm.assertEq(revenue.bookedBalance(), 990);
+        vm.assertEq(fee.balanceOf(address(revenue)), 990);
+    }
+
+    function test_constructorAndTreasury() external {
+        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.SplitTooHigh.selector, 9000, 1000));
+        new RevenueShare(dollar, models, ledger, TREASURY, 9000, 1000, TIMELOCK);
+        vm.expectRevert(IRevenueShare.ZeroAddress.selector);
+        new RevenueShare(dollar, models, ledger, address(0), 0, 0, TIMELOCK);
+        vm.expectRevert(
+            abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, address(this))
+        );
+        revenue.setTreasury(STRANGER);
+        vm.prank(TIMELOCK);
+        vm.expectRevert(IRevenueShare.ZeroAddress.selector);
+        revenue.setTreasury(address(0));
+        vm.prank(TIMELOCK);
+        revenue.setTreasury(STRANGER);
+        vm.assertEq(revenue.treasury(), STRANGER);
+    }
+
+    /// @dev Shares that add up to more than one empty their own pool at most.
+    function test_claim_neverPassesThePool() external {
+        uint256[] memory sharesWad = new uint256[](2);
+        (sharesWad[0], sharesWad[1]) = (WAD, WAD / 2);
+        _releaseWith(sharesWad);
+        _pay(1, 1000);
+        _claim(1, 0, WAD);
+        bytes32[] memory proof = MerkleTree.proof(leaves, 1);
+        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.PoolExceeded.selector, 1, 425, 0));
+        revenue.claim(1, _member(1), WAD / 2, proof);
+        vm.assertEq(dollar.balanceOf(address(revenue)), 150);
+    }
+
+    /// @dev Whatever the order: nobody gets more than the rounded-down share, nothing is made or lost.
+    function testFuzz_sharesRoundDownAndMoneyIsConserved(
+        uint256[3] calldata weights,
+        uint64[8] calldata payments,
+        uint256 moves
+    ) external {
+        uint256[] memory sharesWad = new uint256[](3);
+        uint256 left = WAD;
+        for (uint256 i = 0; i < 3; ++i) {
+            sharesWad[i] = _bound(weights[i], 0, left);
+            left -= sharesWad[i];
+        }
+        _releaseWith(sharesWad);
+        uint256 paidIn = 0;
+        for (uint256 step = 0; step < payments.length; ++step) {
+            uint256 move = (moves >> (4 * step)) & 15;
+            if (move & 1 == 0) _pay(1, payments[step]);
+            else dollar.mint(address(revenue), payments[step]);
+            paidIn += payments[step];
+            uint256 i = (move >> 1) % 4;
+            if (i == 3) continue;
+            if (revenue.claimable(1, _member(i), sharesWad[i]) != 0) _claim(1, i, sharesWad[i]);
+        }
+        revenue.sync();
+        (uint256 earned, uint256 paidOut) = revenue.poolOf(1);
+        vm.assertEq(earned + revenue.treasuryBalance() + revenue.coordinatorBalance(1), paidIn);
+        vm.assertEq(dollar.balanceOf(address(revenue)), paidIn - paidOut);
+        for (uint256 i = 0; i < 3; ++i) {
+            if (revenue.claimable(1, _member(i), sharesWad[i]) != 0) _claim(1, i, sharesWad[i]);
+            vm.assertEq(dollar.balanceOf(_member(i)), earned * sharesWad[i] / WAD);
+        }
+    }
+}
