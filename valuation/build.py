@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From task.toml and public rows to the canonical task record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dao.errors import InputError, TaskError
+from dao.records import (
+    BlobRef,
+    ModelSpec,
+    PrivacyPolicy,
+    PrivacyUnit,
+    Task,
+    ValidationPart,
+)
+from valuation.encode import Encoded, encode
+from valuation.features import FitPlan
+from valuation.fit import SetupBundle, fit_kernel_setup, fit_mlp_setup
+from valuation.process import MIN_ROWS
+from valuation.rows import FrameCheck, check_frame, parse_csv
+from valuation.schema import TableSchema, check_schema
+from valuation.standard import standard_features, standard_target
+from valuation.taskfile import ZERO_ACCOUNT, TaskFile
+from valuation.terms import aggregation_of, terms_of
+
+DEFAULT_ROUNDS = {"kernel": 30, "mlp": 150}
+_EPSILON_WARNING = 10.0
+
+
+class Accounting(Protocol):
+    """What is needed of `privacy.accounting` (valuation does not import privacy; its callers
+    pass that module)."""
+
+    def noise_multiplier_micro(self, *, epsilon: float, delta_e12: int, rounds: int) -> int:
+        """Least sigma in 1e-6 for which the task costs at most epsilon, rounded up."""
+
+    def task_epsilon_micro(
+        self, *, rounds: int, noise_multiplier_micro: int, delta_e12: int
+    ) -> int:
+        """Epsilon of the whole task in 1e-6, rounded up."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What validation says: with errors the task cannot be built; warnings are for the voters."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A task file with its public rows, checked and encoded; the costly set-up is still to come."""
+
+    taskfile: TaskFile
+    schema: TableSchema
+    policy: PrivacyPolicy
+    """With clip norm 1e-9 until the set-up says what it is."""
+    public: Encoded | None
+    check: FrameCheck | None
+
+
+def build_task(
+    taskfile: TaskFile,
+    public_csv: bytes | None,
+    put: Callable[[bytes], BlobRef],
+    *,
+    bundle_sha256: str,
+    accounting: Accounting,
+) -> Task:
+    """The canonical task; fits the set-up (some seconds) and stores every blob it names.
+
+    Args:
+        taskfile: see `parse_taskfile`.
+        public_csv: bytes of the public rows where the task names some.
+        put: stores bytes and returns their reference.
+        bundle_sha256: of the app bundle that Flower may ship.
+        accounting: the module `privacy.accounting`.
+
+    Raises:
+        TaskError: a field is wrong. InputError: the public rows are.
+    """
+    plan = draw_blueprint(taskfile, public_csv, accounting=accounting)
+    bundle = fit_setup(plan)
+    policy = plan.policy.model_copy(update={"clip_norm_nano": bundle.clip_norm_nano})
+    model = ModelSpec(
+        family=taskfile.model.family,
+        parameters=bundle.parameters,
+        hidden=bundle.hidden,
+        update_grid_bits=bundle.update_grid_bits,
+        model_grid_bits=bundle.model_grid_bits,
+        setup=put(bundle.setup),
+        initial=put(bundle.initial),
+        huber_micro=bundle.huber_micro,
+    )
+    return Task(
+        kind="covalue.task/1",
+        title=taskfile.title,
+        asset_class=taskfile.asset_class,
+        target=plan.schema.target,
+        features=plan.schema.features,
+        unit=plan.schema.unit,
+        policy=policy,
+        model=model,
+        optimiser=bundle.optimiser,
+        aggregation=aggregation_of(taskfile, policy.rounds),
+        public_rows=None if public_csv is None else put(public_csv),
+        parts=tuple(
+            ValidationPart(
+                holder=part.holder.lower(), commitment=part.commitment.removeprefix("0x")
+            )
+            for part in taskfile.part
+        ),
+        terms=terms_of(taskfile),
+        bundle_sha256=bundle_sha256,
+        licence=taskfile.licence,
+    )
+
+
+def validate_taskfile(
+    taskfile: TaskFile, public_csv: bytes | None, *, accounting: Accounting
+) -> Findings:
+    """Errors that keep the task from being built, and warnings. Fits nothing, so it is quick."""
+    try:
+        plan = draw_blueprint(taskfile, public_csv, accounting=accounting)
+        aggregation_of(taskfile, plan.policy.rounds)
+        terms_of(taskfile)
+    except InputError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return Findings(errors=(error.message + hint,), warnings=())
+    return Findings(errors=(), warnings=tuple(_warnings(plan)))
+
+
+def draw_blueprint(
+    taskfile: TaskFile, public_csv: bytes | None, *, accounting: Accounting
+) -> Blueprint:
+    """Schema, policy and encoded public rows of a task file.
+
+    Raises:
+        TaskError, InputError: as `build_task`.
+    """
+    if taskfile.model.family == "kernel" and public_csv is None:
+        raise TaskError(
+            "family 'kernel' needs public rows",
+            hint="Name public_rows, or use family = 'mlp'.",
+        )
+    if taskfile.public_rows is not None and public_csv is None:
+        raise TaskError(f"the public rows {taskfile.public_rows!r} were not given")
+    frame = None if public_csv is None else parse_csv(public_csv, name="public rows")
+    unit = PrivacyUnit(
+        kind=taskfile.unit.kind, column=taskfile.unit.column, max_rows=taskfile.unit.max_rows
+    )
+    bare = TableSchema(
+        target=standard_target(taskfile.target, None),
+        features=standard_features(taskfile.feature, None),
+        unit=unit,
+    )
+    check_schema(bare)
+    policy = _policy(taskfile, accounting)
+    if frame is None:
+        return Blueprint(taskfile, bare, policy, None, None)
+    check = check_frame(bare, frame, with_target=True)
+    usable = frame[check.accepted]
+    if len(usable) < MIN_ROWS:
+        first = ""
+        if check.problems:
+            problem = check.problems[0]
+            first = (
+                f"; first problem: line {problem.line}, {problem.column} = {problem.value!r}, "
+                f"expected {problem.expected}"
+            )
+        raise TaskError(f"{len(usable)} usable public rows, expected at least {MIN_ROWS}{first}")
+    schema = TableSchema(
+        target=standard_target(taskfile.target, usable),
+        features=standard_features(taskfile.feature, usable),
+        unit=unit,
+    )
+    check_schema(schema)
+    return Blueprint(taskfile, schema, policy, encode(schema, usable, with_target=True), check)
+
+
+def fit_setup(plan: Blueprint) -> SetupBundle:
+    """The public set-up of a blueprint."""
+    taskfile, policy = plan.taskfile, plan.policy
+    contributors = taskfile.privacy.expected_contributors or taskfile.terms.min_contributors
+    fit_plan = FitPlan(
+        public_n=policy.public_n,
+        contributors=contributors,
+        noise_multiplier=policy.noise_multiplier_micro * 1e-6,
+        rounds=policy.rounds,
+        rows_per_unit=rows_per_unit(plan.public, plan.schema.unit.max_rows),
+        seed=taskfile.model.seed,
+    )
+    if taskfile.model.family == "mlp":
+        return fit_mlp_setup(plan.schema, plan.public, fit_plan, hidden=taskfile.model.hidden)
+    if plan.public is None:
+        raise TaskError("family 'kernel' needs public rows")
+    return fit_kernel_setup(plan.schema, plan.public, fit_plan)
+
+
+def rows_per_unit(public: Encoded | None, max_rows: int) -> float:
+    """Mean number of rows that count per unit, in the public rows (1 without)."""
+    if public is None:
+        return 1.0
+    counts = np.minimum(np.bincount(public.units), max_rows)
+    return float(counts[counts > 0].mean())
+
+
+def _policy(taskfile: TaskFile, accounting: Accounting) -> PrivacyPolicy:
+    privacy = taskfile.privacy
+    if (privacy.epsilon is None) == (privacy.noise_multiplier is None):
+        raise TaskError("privacy: give exactly one of epsilon and noise_multiplier")
+    rounds = privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]
+    delta_e12 = round(privacy.delta * 1e12)
+    if privacy.epsilon is not None:
+        sigma = accounting.noise_multiplier_micro(
+            epsilon=privacy.epsilon, delta_e12=delta_e12, rounds=rounds
+        )
+    else:
+        sigma = math.ceil((privacy.noise_multiplier or 0.0) * 1e6)
+    epsilon = accounting.task_epsilon_micro(
+        rounds=rounds, noise_multiplier_micro=sigma, delta_e12=delta_e12
+    )
+    return PrivacyPolicy(
+        mechanism="gaussian-full-batch",
+        clip_norm_nano=1,
+        noise_multiplier_micro=sigma,
+        rounds=rounds,
+        delta_e12=delta_e12,
+        epsilon_micro=epsilon,
+        public_n=privacy.public_n,
+    )
+
+
+def _warnings(plan: Blueprint) -> list[str]:
+    taskfile, policy = plan.taskfile, plan.policy
+    found: list[str] = []
+    if policy.delta_e12 * policy.public_n >= 10**12:
+        found.append(
+            f"delta {policy.delta_e12 * 1e-12:g} is not below 1/N = {1 / policy.public_n:g}: such "
+            "a delta allows to publish a whole record; take one well below it"
+        )
+    if policy.epsilon_micro > _EPSILON_WARNING * 1e6:
+        found.append(f"epsilon {policy.epsilon_micro * 1e-6:.3g} protects a unit hardly at all")
+    if taskfile.model.family == "kernel" and policy.rounds < 16:
+        found.append(f"{policy.rounds} rounds: below 16 the kernel family loses accuracy")
+    if taskfile.model.family == "mlp" and policy.rounds < 100:
+        found.append(f"{policy.rounds} rounds: below 100 the mlp family loses accuracy")
+    if taskfile.terms.coordinator == ZERO_ACCOUNT:
+        found.append("terms.coordinator is the zero account: nobody could run the task")
+    if len(taskfile.part) < 2:
+        found.append(
+            f"{len(taskfile.part)} sealed validation parts; with fewer than two holders the public "
+            "rows may decide the payouts"
+        )
+    if len({part.holder.lower() for part in taskfile.part}) < len(taskfile.part):
+        found.append("one account holds two sealed parts")
+    if any(part.holder.lower() == taskfile.terms.coordinator.lower() for part in taskfile.part):
+        found.append("the coordinator holds a sealed part: it must not")
+    check = plan.check
+    if check is not None and not bool(check.accepted.all()):
+        found.append(
+            f"{int((~check.accepted).sum())} public rows break the schema and do not count"
+        )
+    if check is not None and check.duplicates:
+        found.append(f"{check.duplicates} public rows equal an earlier one")
+    return found

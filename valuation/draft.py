@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A first task.toml from public rows: which columns are what, within which generous bounds.
+
+Everything drafted follows from public rows and may be changed by hand before the vote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dao.errors import InputError
+from valuation.bounds import degree_bounds, generous_bounds, skewness, wants_log
+from valuation.columns import parse_days, parse_numbers
+from valuation.rows import require_columns
+from valuation.schema import Bools, Floats
+from valuation.standard import default_bandwidths, distance_scale
+from valuation.taskfile import (
+    CategorySection,
+    DateSection,
+    FeatureSection,
+    LocationSection,
+    NumberSection,
+    RatioSection,
+    TargetSection,
+)
+
+_KIND_SHARE = 0.95
+"""A column is of a kind when so many of its non-empty cells are."""
+_MAX_VALUES = 24
+"""Categories listed by name; rarer ones are `other`."""
+_MIN_VALUE_ROWS = 5
+"""A category value seen on fewer public rows is `other`."""
+_HEAVY_SKEW = 2.0
+"""Counts from zero with a skewness above this are learned as log(1 + x)."""
+_RATIO_CORRELATION = 0.8
+_MAX_RATIOS = 6
+_LONGEST_NAME = 200
+_LARGEST = 9e9
+"""Centres are recorded in 1e-6 as integers below 2**53."""
+_SMALLEST_SPREAD = 1e-4
+_CODE_NAMES = ("zip", "zipcode", "postcode", "postal", "plz")
+_LATITUDE_NAMES = ("latitude", "lat")
+_LONGITUDE_NAMES = ("longitude", "long", "lon", "lng")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the public rows suggest.
+
+    Attributes:
+        target, features: sections of the task file.
+        remarks: what was left out, and why.
+        public_rows: how many rows came.
+    """
+
+    target: TargetSection
+    features: tuple[FeatureSection, ...]
+    remarks: tuple[str, ...]
+    public_rows: int
+
+
+def draft_task(frame: pd.DataFrame, *, target: str, currency: str = "USD") -> Draft:
+    """Infer target and features from public rows (`rows.parse_csv`).
+
+    Raises:
+        InputError: no such column, a target that is not a number, or no usable feature.
+    """
+    require_columns(frame, (target,), name="public rows")
+    drafted_target = _draft_target(frame[target].tolist(), target, currency)
+    remarks: list[str] = []
+    features: list[FeatureSection] = []
+    location = _draft_location(frame, target)
+    if location is not None:
+        features.append(location)
+        taken = {target, location.latitude, location.longitude}
+    else:
+        taken = {target}
+    for column in map(str, frame.columns):
+        if column in taken:
+            continue
+        section, remark = _draft_column(column, frame[column].tolist())
+        if section is not None:
+            features.append(section)
+        if remark:
+            remarks.append(remark)
+    features += _draft_ratios(frame, features)
+    if not features:
+        raise InputError(
+            "no column of the public rows can serve as a feature",
+            hint="Needed: numbers, words of few kinds, dates, or latitude and longitude.",
+        )
+    return Draft(drafted_target, tuple(features), tuple(remarks), len(frame))
+
+
+def _draft_target(cells: list[str], column: str, currency: str) -> TargetSection:
+    values, missing = parse_numbers(cells)
+    known = values[np.isfinite(values)]
+    filled = int((~missing).sum())
+    if filled == 0 or len(known) < _KIND_SHARE * filled or float(known.min()) == float(known.max()):
+        raise InputError(
+            f"target {column!r}: {len(known)} of {filled} non-empty cells are numbers, and they "
+            "must not be all equal",
+            hint="Name the column that holds the price, in plain digits.",
+        )
+    positive = float(known.min()) > 0
+    lower, upper = generous_bounds(known, log=positive and wants_log(known), keep_caps=True)
+    log = positive and wants_log(known) and lower > 0
+    return TargetSection(
+        column=column,
+        currency=currency,
+        scale="log" if log else "linear",
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _draft_location(frame: pd.DataFrame, target: str) -> LocationSection | None:
+    latitude = _find_degrees(frame, _LATITUDE_NAMES, 90.0, target)
+    longitude = _find_degrees(frame, _LONGITUDE_NAMES, 180.0, target)
+    if latitude is None or longitude is None:
+        return None
+    north, _ = parse_numbers(frame[latitude].tolist())
+    east, _ = parse_numbers(frame[longitude].tolist())
+    both = np.isfinite(north) & np.isfinite(east)
+    north, east = north[both], east[both]
+    middle = (round(float(np.median(north)), 4), round(float(np.median(east)), 4))
+    scale = distance_scale(north, east, middle)
+    south_bound, north_bound = degree_bounds(north, 90.0)
+    west_bound, east_bound = degree_bounds(east, 180.0)
+    return LocationSection(
+        kind="location",
+        latitude=latitude,
+        longitude=longitude,
+        south=south_bound,
+        north=north_bound,
+        west=west_bound,
+        east=east_bound,
+        center=middle,
+        scale_metres=scale,
+        bandwidths_metres=default_bandwidths(scale),
+    )
+
+
+def _find_degrees(
+    frame: pd.DataFrame, names: tuple[str, ...], limit: float, target: str
+) -> str | None:
+    for column in map(str, frame.columns):
+        plain = column.strip().lower().replace("-", "_")
+        named = plain in names or any(plain.split("_")[-1] == name for name in names)
+        if column == target or not named:
+            continue
+        values, missing = parse_numbers(frame[column].tolist())
+        inside = np.abs(values) <= limit
+        filled = int((~missing).sum())
+        distinct = len(np.unique(values[inside]))
+        if filled and float(inside.sum()) >= _KIND_SHARE * filled and distinct > 1:
+            return column
+    return None
+
+
+def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None, str]:
+    if len(column) > _LONGEST_NAME:
+        return None, f"{column[:40]!r}... is left out: its name is too long"
+    texts = [cell.strip() for cell in cells]
+    filled = [text for text in texts if text]
+    distinct = set(filled)
+    if len(distinct) <= 1 and len(filled) in (0, len(texts)):
+        return None, f"{column!r} is left out: it has one value only"
+    values, missing = parse_numbers(texts)
+    known = values[np.isfinite(values)]
+    if any(word in column.lower() for word in _CODE_NAMES):
+        return _draft_category(column, texts)
+    if len(known) >= _KIND_SHARE * max(int((~missing).sum()), 1) and len(known):
+        return _draft_number(column, texts, known, missing)
+    days = parse_days(texts)
+    dated = days[np.isfinite(days)]
+    if len(dated) >= _KIND_SHARE * len(filled):
+        return _draft_date(column, dated, complete=len(dated) == len(texts))
+    return _draft_category(column, texts)
+
+
+def _draft_number(
+    column: str, texts: list[str], known: Floats, missing: Bools
+) -> tuple[FeatureSection | None, str]:
+    whole = bool((known == np.round(known)).all())
+    distinct = len(np.unique(known))
+    if distinct < 2:
+        return None, f"{column!r} is left out: it has one value only"
+    if whole and distinct == len(known) == len(texts) and _looks_like_id(column, known):
+        return None, f"{column!r} is left out: it looks like an identifier"
+    log = wants_log(known) and distinct > 10
+    if not log and (float(np.abs(known).max()) > _LARGEST or float(known.std()) < _SMALLEST_SPREAD):
+        return None, f"{column!r} is left out: its numbers are too large or too close; change unit"
+    lower, upper = generous_bounds(known, log=log)
+    scale = "log" if log and lower > 0 else "linear"
+    if not log and float(known.min()) == 0.0 and skewness(known) > _HEAVY_SKEW and distinct > 10:
+        scale = "log1p"
+    section = NumberSection.model_validate(
+        {
+            "kind": "number",
+            "column": column,
+            "scale": scale,
+            "lower": lower,
+            "upper": upper,
+            "missing": "indicate" if bool(missing.any()) else "refuse",
+        }
+    )
+    return section, ""
+
+
+def _looks_like_id(column: str, known: Floats) -> bool:
+    plain = column.strip().lower()
+    if plain in ("id", "index", "key", "no", "number", "pid", "parcel", "apn") or plain.endswith(
+        ("_id", " id", ".id", "id_")
+    ):
+        return True
+    steps = np.diff(known)
+    return len(steps) > 0 and bool((steps == steps[0]).all())  # a running number
+
+
+def _draft_date(column: str, days: Floats, *, complete: bool) -> tuple[FeatureSection | None, str]:
+    if not complete:
+        return None, f"{column!r} is left out: some of its dates are missing"
+    first, last = int(days.min()), int(days.max())
+    if first == last:
+        return None, f"{column!r} is left out: it has one value only"
+    margin = max((last - first) // 2, 366)
+    lower = pd.Timestamp.fromordinal(max(first - margin, 1)).date().replace(month=1, day=1)
+    upper = pd.Timestamp.fromordinal(last + margin).date().replace(month=12, day=31)
+    return DateSection(kind="date", column=column, first=lower, last=upper), ""
+
+
+def _draft_category(column: str, texts: list[str]) -> tuple[FeatureSection | None, str]:
+    counts = pd.Series([text for text in texts if text]).value_counts()
+    if len(counts) > 0.5 * len(texts):
+        return None, f"{column!r} is left out: nearly every row has a value of its own"
+    ranked = sorted(counts.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
+    often = [str(value) for value, count in ranked if int(count) >= _MIN_VALUE_ROWS]
+    values = sorted(value for value in often[:_MAX_VALUES] if len(value) <= 200)
+    if not values:
+        return None, f"{column!r} is left out: no value stands on {_MIN_VALUE_ROWS} rows"
+    rest = len(counts) - len(values)
+    remark = f"{column!r}: {rest} rare values count as other" if rest else ""
+    return (
+        CategorySection(kind="category", column=column, values=tuple(values), other=True),
+        remark,
+    )
+
+
+def _draft_ratios(frame: pd.DataFrame, features: list[FeatureSection]) -> list[RatioSection]:
+    """Ratios of log-scaled numbers that move together in the public rows, strongest first: of
+    two sizes the ratio often says more (rooms per household)."""
+    columns = [
+        f.column
+        for f in features
+        if isinstance(f, NumberSection) and f.scale == "log" and f.lower > 0
+    ]
+    logs: dict[str, Floats] = {}
+    for column in columns:
+        values, _ = parse_numbers(frame[column].tolist())
+        positive = np.where(values > 0, values, np.nan)
+        logs[column] = np.log(positive)
+    found: list[tuple[float, str, str]] = []
+    for i, a in enumerate(columns):
+        for b in columns[i + 1 :]:
+            both = np.isfinite(logs[a]) & np.isfinite(logs[b])
+            if int(both.sum()) < 30:
+                continue
+            correlation = float(np.corrcoef(logs[a][both], logs[b][both])[0, 1])
+            if correlation > _RATIO_CORRELATION:
+                found.append((correlation, a, b))
+    found.sort(key=lambda item: (-item[0], item[1], item[2]))
+    return [
+        RatioSection(kind="ratio", numerator=a, denominator=b) for _, a, b in found[:_MAX_RATIOS]
+    ]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eigenfeatures of what the public rows leave open, and the constants of training on them.
+
+All of it follows from public quantities: public rows, the task's N, K and privacy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh
+from scipy.special import erf
+
+from valuation.covariance import covariance
+from valuation.landmarks import synthetic_rows
+from valuation.process import FittedProcess
+from valuation.schema import Floats
+
+KAPPA = 0.5
+"""Clip norm = KAPPA * residual spread * median feature norm (tuned on held-out seeds)."""
+RIDGE_FACTOR = 0.5
+COLUMN_POWER = 0.2
+"""Feature j is scaled by (eigenvalue_j / eigenvalue_0)**COLUMN_POWER: clipping then costs the
+leading directions less."""
+PRIOR_SCALE = 2.0
+"""The posterior eigenvalues are taken this many times in choosing d: what the process holds to
+be noise is partly learnable."""
+LANDMARKS = 1_500
+MAX_FEATURES = 1_000
+_CANDIDATES = (25, 50, 75, 100, 150, 200, 300, 400, 500, 600, 800, 1000)
+_PROBES = 6_000
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """Public numbers that the constants of training follow from.
+
+    Attributes:
+        public_n: units that the task expects in all.
+        contributors: K, how many noisy updates are added.
+        noise_multiplier: sigma. rounds: T.
+        rows_per_unit: mean rows that count per unit, from public rows.
+        seed: of landmarks and initial weights.
+    """
+
+    public_n: int
+    contributors: int
+    noise_multiplier: float
+    rounds: int
+    rows_per_unit: float = 1.0
+    seed: int = 0
+
+    @property
+    def mu(self) -> float:
+        """Gaussian-DP parameter of all rounds together."""
+        return math.sqrt(self.rounds) / self.noise_multiplier
+
+
+@dataclass(frozen=True)
+class Eigenfeatures:
+    """The features and what training on them needs.
+
+    Attributes:
+        landmark_attributes, landmark_locations: float64[m, a], float64[m, 2 or 0].
+        projection: float32[m + n, d].
+        clip_norm: C. gain, ridge: float64[d].
+    """
+
+    landmark_attributes: Floats
+    landmark_locations: Floats
+    projection: npt.NDArray[np.float32]
+    clip_norm: float
+    gain: Floats
+    ridge: Floats
+
+
+def build_features(fitted: FittedProcess, plan: FitPlan) -> Eigenfeatures:
+    """Eigenfeatures of the posterior covariance on landmarks, d chosen for the least error
+    expected under the plan's noise."""
+    process = fitted.process
+    marks = synthetic_rows(process.attributes, process.locations, LANDMARKS, seed=plan.seed)
+    to_anchors = process.to_anchors(*marks)
+    posterior = covariance(process.hyper, *marks, *marks)
+    posterior -= to_anchors @ fitted.inverse @ to_anchors.T
+    size = min(MAX_FEATURES, LANDMARKS)
+    values, vectors = eigh(
+        (posterior + posterior.T) / 2.0, subset_by_index=(LANDMARKS - size, LANDMARKS - 1)
+    )
+    values = np.maximum(values[::-1], 1e-6 * LANDMARKS)
+    upper = vectors[:, ::-1] * (math.sqrt(LANDMARKS) / values)
+    full = np.vstack([upper, -(fitted.inverse @ (to_anchors.T @ upper))])
+    eigenvalues = values / LANDMARKS
+
+    probes = synthetic_rows(process.attributes, process.locations, _PROBES, seed=plan.seed + 1)
+    features = covariance(process.hyper, *probes, *marks) @ full[:LANDMARKS]
+    features += process.to_anchors(*probes) @ full[LANDMARKS:]
+    d = choose_size(eigenvalues, features, fitted.spread, plan)
+
+    weight = (eigenvalues[:d] / eigenvalues[0]) ** COLUMN_POWER
+    clip_norm, gain, noise = _constants(features[:, :d] * weight, fitted.spread, plan)
+    return Eigenfeatures(
+        landmark_attributes=marks[0],
+        landmark_locations=marks[1],
+        projection=(full[:, :d] * weight).astype(np.float32),
+        clip_norm=clip_norm,
+        gain=gain,
+        ridge=RIDGE_FACTOR * noise * weight**2 / eigenvalues[:d],
+    )
+
+
+def _constants(features: Floats, spread: float, plan: FitPlan) -> tuple[float, Floats, Floats]:
+    """Clip norm, gain float64[d] (curvature per unit, after clipping) and the variance
+    float64[d] that noise and sampling leave in each coefficient after all rounds."""
+    bound = float(np.median(np.sqrt((features * features).sum(axis=1))))
+    clip_norm = KAPPA * spread * bound * math.sqrt(plan.rows_per_unit)
+    power = (features * features).mean(axis=0) * plan.rows_per_unit
+    # A residual of a normal row passes the clip with probability erf(kappa / sqrt 2); only
+    # those rows still pull in proportion to their residual.
+    gain = float(erf(KAPPA / math.sqrt(2.0))) * power
+    noise = plan.contributors * (clip_norm / plan.mu) ** 2 / (plan.public_n * gain) ** 2
+    return clip_norm, gain, noise + spread**2 / (plan.public_n * power)
+
+
+def choose_size(eigenvalues: Floats, features: Floats, spread: float, plan: FitPlan) -> int:
+    """The number of features d with the least expected squared error: what noise leaves in the
+    first d (shrunk as a Wiener filter would), plus all that the others could have told."""
+    prior = PRIOR_SCALE * eigenvalues
+    best, best_error = 0, math.inf
+    for d in sorted({min(candidate, len(prior)) for candidate in _CANDIDATES}):
+        kept = features[:, :d]
+        bound = float(np.median(np.sqrt((kept * kept).sum(axis=1))))
+        clip_norm = KAPPA * spread * bound * math.sqrt(plan.rows_per_unit)
+        power = float((kept * kept).mean()) * plan.rows_per_unit
+        gain = float(erf(KAPPA / math.sqrt(2.0))) * power
+        noise = plan.contributors * (clip_norm / plan.mu) ** 2 / (plan.public_n * gain) ** 2
+        noise += spread**2 / plan.public_n
+        error = float((prior[:d] * noise / (prior[:d] + noise)).sum() + prior[d:].sum())
+        if error < best_error:
+            best, best_error = d, error
+    return best

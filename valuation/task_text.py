@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing task.toml: every line that a person may change, with what it means."""
+
+from __future__ import annotations
+
+import json
+
+from valuation.draft import Draft
+from valuation.taskfile import (
+    ZERO_ACCOUNT,
+    CategorySection,
+    DateSection,
+    FeatureSection,
+    LocationSection,
+    NumberSection,
+    RatioSection,
+)
+
+
+def render_draft(
+    draft: Draft,
+    *,
+    title: str,
+    asset_class: str,
+    public_rows: str,
+    family: str = "kernel",
+    public_n: int = 10_000,
+    contributors: int = 10,
+    epsilon: float = 8.0,
+    coordinator: str = ZERO_ACCOUNT,
+) -> str:
+    """The text of a task.toml that `taskfile.parse_taskfile` reads.
+
+    Args:
+        public_rows: path of the public rows, relative to where the text will be kept.
+        public_n: how many units are expected in all contributors together.
+    """
+    target = draft.target
+    lines = [
+        "# A task of Covalue. Once the vote has passed, nothing in it can change.",
+        "# Drafted from public rows; check every bound before you propose it.",
+        "",
+        f"title = {_text(title)}",
+        f"asset_class = {_text(asset_class)}",
+        "# Licence under which the trained weights are published.",
+        'licence = "CC-BY-NC-4.0; commercial use through the API"',
+        "# Every row of this file is public. It shapes features, scaling and the starting model.",
+        f"public_rows = {_text(public_rows)}",
+        "",
+        "[target]",
+        f"column = {_text(target.column)}",
+        f"currency = {_text(target.currency)}",
+        "# log: errors count in per cent; linear: in the currency.",
+        f"scale = {_text(target.scale)}",
+        "# Rows outside the bounds are refused; estimates stay within them.",
+        f"lower = {_number(target.lower)}",
+        f"upper = {_number(target.upper)}",
+    ]
+    if draft.remarks:
+        lines += ["", *(f"# {_one_line(remark)}" for remark in draft.remarks)]
+    for feature in draft.features:
+        lines += ["", "[[feature]]", *_feature(feature)]
+    lines += [
+        "",
+        "[unit]",
+        "# What one record means for privacy: 'row', or 'column' for all rows of one property or",
+        "# owner (then name the column, and how many rows of one unit count at most).",
+        'kind = "row"',
+        "max_rows = 1",
+        "",
+        "[privacy]",
+        "# What the whole task may reveal of one unit; lower is safer.",
+        f"epsilon = {_number(epsilon)}",
+        "# Probability of a worse loss; keep it well below 1 / public_n.",
+        "delta = 1e-6" if public_n >= 100_000 else "delta = 1e-5",
+        f"rounds = {30 if family == 'kernel' else 150}",
+        "# How many units all contributors are expected to bring together (a public guess).",
+        f"public_n = {public_n}",
+        f"expected_contributors = {contributors}",
+        "",
+        "[model]",
+        "# kernel: needs public rows, the better choice with them. mlp: a small neural network.",
+        f"family = {_text(family)}",
+        "# Widths of the hidden layers (mlp only).",
+        "hidden = [32]",
+        "# Of landmarks and initial weights.",
+        "seed = 0",
+        "",
+        "[aggregation]",
+        "# An update that is larger than so many units can make it is excluded.",
+        f"max_units = {public_n}",
+        "",
+        "[terms]",
+        "# The account that will coordinate.",
+        f"coordinator = {_text(coordinator)}",
+        "# Tokens.",
+        'coordinator_bond = "1000"',
+        'budget = "10000"',
+        'stake = "100"',
+        'part_bond = "100"',
+        'challenge_bond = "100"',
+        f"min_contributors = {min(3, contributors)}",
+        f"max_contributors = {max(50, contributors)}",
+        "# Share of the roster that must co-sign a checkpoint, at least two thirds.",
+        "quorum_percent = 66.67",
+        "# Rounds between two checkpoints on chain.",
+        "checkpoint_length = 10",
+        'join_time = "3 days"',
+        'deadline = "30 days"',
+        'reveal_time = "2 days"',
+        'challenge_time = "3 days"',
+        "",
+        "# Sealed validation rows: at least two parts, with different holders.",
+        "# [[part]]",
+        '# holder = "0x..."',
+        '# commitment = "..."',
+        "# `covalue task seal ROWS.csv --holder 0x...` writes these lines (docs/SPEC.md).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _feature(feature: FeatureSection) -> list[str]:
+    match feature:
+        case NumberSection():
+            return [
+                'kind = "number"',
+                f"column = {_text(feature.column)}",
+                f"scale = {_text(feature.scale)}",
+                f"lower = {_number(feature.lower)}",
+                f"upper = {_number(feature.upper)}",
+                f"missing = {_text(feature.missing)}",
+            ]
+        case RatioSection():
+            return [
+                "# The logarithm of one number over the other; both move together.",
+                'kind = "ratio"',
+                f"numerator = {_text(feature.numerator)}",
+                f"denominator = {_text(feature.denominator)}",
+            ]
+        case CategorySection():
+            return [
+                'kind = "category"',
+                f"column = {_text(feature.column)}",
+                f"values = [{', '.join(_text(value) for value in feature.values)}]",
+                "# Whether unknown and empty values are taken as one more value, or refused.",
+                f"other = {'true' if feature.other else 'false'}",
+            ]
+        case DateSection():
+            return [
+                'kind = "date"',
+                f"column = {_text(feature.column)}",
+                f"first = {feature.first.isoformat()}",
+                f"last = {feature.last.isoformat()}",
+            ]
+        case LocationSection():
+            return [
+                'kind = "location"',
+                f"latitude = {_text(feature.latitude)}",
+                f"longitude = {_text(feature.longitude)}",
+                f"south = {_number(feature.south)}",
+                f"north = {_number(feature.north)}",
+                f"west = {_number(feature.west)}",
+                f"east = {_number(feature.east)}",
+                *_places(feature),
+            ]
+
+
+def _places(feature: LocationSection) -> list[str]:
+    lines: list[str] = []
+    if feature.center is not None:
+        latitude, longitude = feature.center
+        lines.append(f"center = [{_number(latitude)}, {_number(longitude)}]")
+    if feature.scale_metres is not None:
+        lines.append("# Median distance from the centre.")
+        lines.append(f"scale_metres = {feature.scale_metres}")
+    if feature.bandwidths_metres is not None:
+        lines.append("# Lengths over which prices change (mlp only).")
+        lines.append(f"bandwidths_metres = [{', '.join(map(str, feature.bandwidths_metres))}]")
+    return lines
+
+
+def _text(value: str) -> str:
+    """A TOML basic string; JSON's escapes are a subset of TOML's, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _number(value: float) -> str:
+    """Plain digits, with a point where it is no whole number."""
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return repr(value)
+
+
+def _one_line(text: str) -> str:
+    return "".join(mark if mark.isprintable() else " " for mark in text)

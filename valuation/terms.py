@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of a task file's aggregation and terms: integers for percents, tokens and days."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from dao.errors import TaskError
+from dao.records import Aggregation, Terms
+from valuation.taskfile import TaskFile, seconds_of, wei_of
+
+
+def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
+    """Defaults: judge six times where there are public rows; nobody brings more than N units.
+
+    Raises:
+        TaskError: judging rounds that do not rise or pass the last round.
+    """
+    section = taskfile.aggregation
+    judge = section.judge_rounds
+    if judge is None:
+        step = max(rounds // 6, 1)
+        judge = tuple(range(step, rounds + 1, step)) if taskfile.public_rows else ()
+    if any(b <= a for a, b in itertools.pairwise(judge)) or (judge and judge[-1] > rounds):
+        raise TaskError(f"aggregation.judge_rounds must rise and not pass the {rounds} rounds")
+    return Aggregation(
+        rule="sum",
+        max_units=section.max_units or taskfile.privacy.public_n,
+        copy_correlation_micro=round(section.copy_correlation * 1e6),
+        judge_rounds=judge,
+        judge_noise_factor_micro=round(section.judge_noise_factor * 1e6),
+        noise_players=section.noise_players,
+    )
+
+
+def terms_of(taskfile: TaskFile) -> Terms:
+    """Money in 1e-18 token, durations in seconds.
+
+    Raises:
+        TaskError: an amount or a duration in another notation, or terms that contradict.
+    """
+    terms = taskfile.terms
+    if terms.min_contributors > terms.max_contributors:
+        raise TaskError("terms: min_contributors is above max_contributors")
+    join = seconds_of(terms.join_time, "terms.join_time")
+    deadline = seconds_of(terms.deadline, "terms.deadline")
+    if deadline <= join:
+        raise TaskError("terms: the deadline must lie after the join time")
+    return Terms(
+        coordinator=terms.coordinator.lower(),
+        coordinator_bond_wei=wei_of(terms.coordinator_bond, "terms.coordinator_bond"),
+        budget_wei=wei_of(terms.budget, "terms.budget"),
+        stake_wei=wei_of(terms.stake, "terms.stake"),
+        part_bond_wei=wei_of(terms.part_bond, "terms.part_bond"),
+        challenge_bond_wei=wei_of(terms.challenge_bond, "terms.challenge_bond"),
+        min_contributors=terms.min_contributors,
+        max_contributors=terms.max_contributors,
+        quorum_bps=math.ceil(round(terms.quorum_percent * 100, 6)),
+        checkpoint_length=terms.checkpoint_length,
+        join_seconds=join,
+        deadline_seconds=deadline,
+        reveal_seconds=seconds_of(terms.reveal_time, "terms.reveal_time"),
+        challenge_seconds=seconds_of(terms.challenge_time, "terms.challenge_time"),
+        allow_root="0x" + terms.allow_root.removeprefix("0x"),
+        answer_grid_millis=terms.answer_grid_millis,
+    )
