@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Closing a round: one pure function from what came in to the record and the next model.
+
+The coordinator calls it to make a record, a vault and an auditor call it to check one. The same
+input gives the same bytes; only the judge's scores may differ in their last digits, and those are
+taken from the record when there is one (`RecordedJudgement`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dao.errors import RecordError
+from dao.records import BlobRef, Exclusion, ExclusionReason, Judgement, Position, RoundRecord, Task
+from rounds.exclusion import (
+    Answer,
+    Expected,
+    RosterMember,
+    VerifyMany,
+    check_answers,
+    find_copies,
+)
+from rounds.history import History, PublishedRound
+from rounds.judge import Verdict, judge, noise_updates
+from rounds.state import (
+    Floats,
+    Ints,
+    decode_state,
+    encode_state,
+    state_to_float,
+    sum_updates,
+    update_to_float,
+)
+from rounds.step import Displacement, Vectors, advance, check_vectors, step, take_back
+from valuation.family import Family
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""(public key 48 B, message 32 B, signature 96 B) to a verdict."""
+
+
+@dataclass(frozen=True)
+class CloseInput:
+    """All that a round's record follows from.
+
+    Attributes:
+        task: the task; `position.task_digest` is its digest.
+        vectors: of the set-up (`family.optimiser_vectors()`).
+        position: of this round.
+        roster: in the order that the chain froze.
+        base_model, base_state: the state that the round started from, and its bytes.
+        previous_record: digest of the record before (of the task in round 1).
+        answers: by address; those fixed in the journal. Who is in `history.judged_out` is not asked
+            and, should it answer all the same, not read.
+        late: who answered after that, or whose answer is not to count for its lateness.
+        history: the task up to the round before.
+        family: whose public rows judge; None where nobody is judged.
+        verify: checks one signature; `verify_many` checks all at once where it is given.
+        ref: content identifier and digest of bytes (`dao.cid.blob_ref`).
+        allow_seeded: whether noise from a seed counts (simulation and tests only).
+    """
+
+    task: Task
+    vectors: Vectors
+    position: Position
+    roster: tuple[RosterMember, ...]
+    base_model: BlobRef
+    base_state: bytes
+    previous_record: str
+    answers: Mapping[str, Answer]
+    history: History
+    family: Family | None
+    verify: Verify
+    ref: Callable[[bytes], BlobRef]
+    late: frozenset[str] = frozenset()
+    verify_many: VerifyMany | None = None
+    allow_seeded: bool = False
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A closed round: its record, the next model's bytes and the history for the next round."""
+
+    record: RoundRecord
+    model: bytes
+    history: History = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RecordedJudgement:
+    """What a record says of the judge, for a replay: `floor_pico` is None where nobody judged."""
+
+    judgements: tuple[Judgement, ...]
+    floor_pico: int | None
+
+
+def close_round(given: CloseInput, *, recorded: RecordedJudgement | None = None) -> Closed:
+    """Check every answer, exclude with reasons, add, step, judge; see docs/spec/rounds.md.
+
+    RecordError where the caller's own pieces do not fit together (base bytes, position, history).
+    ReplayMismatch where `recorded` scores are beyond the tolerance. What contributors sent never
+    raises: it is excluded.
+    """
+    _check_own_pieces(given)
+    task, history = given.task, given.history
+    number = given.position.round
+    updates, excluded = check_answers(
+        Expected(
+            task=task,
+            position=given.position,
+            base_model_sha256=given.base_model.sha256,
+            allow_seeded=given.allow_seeded,
+        ),
+        [member for member in given.roster if member.address not in history.judged_out],
+        given.answers,
+        given.late,
+        verify_many=given.verify_many or _one_by_one(given.verify),
+        ref=given.ref,
+    )
+    for address, detail in find_copies(task, updates, history.published).items():
+        excluded[address] = _excluded(given, address, "copy", detail)
+    for address, judged_in in history.judged_out.items():
+        excluded[address] = Exclusion(
+            contributor=address,
+            reason="judged",
+            detail=f"judged in round {judged_in}; not asked any more",
+            receipt=None,
+        )
+
+    counted = {address: each for address, each in updates.items() if address not in excluded}
+    total = sum_updates(list(counted.values()), parameters=task.model.parameters)
+    base = decode_state(task, given.base_state)
+    total_float = np.ldexp(total, -task.model.update_grid_bits)
+    state = step(task, given.vectors, base, total_float, round_number=number)
+    displacements, to_judge, noise = _advance_all(given, counted, state)
+
+    verdict = _judge(given, state, to_judge, noise, recorded)
+    judged_out = dict(history.judged_out)
+    if verdict is not None:
+        scores = {each.contributor: each.score_pico for each in verdict.judgements}
+        for address in verdict.out:
+            state = take_back(task, state, displacements.pop(address))
+            del to_judge[address]
+            judged_out[address] = number
+            detail = f"score {scores[address]} pico, floor {verdict.floor_pico} pico"
+            excluded.setdefault(address, _excluded(given, address, "judged", detail))
+
+        if task.optimiser.kind == "adam":
+            start = History.start(task, tuple(displacements))
+            to_judge, noise = dict(start.to_judge), start.noise
+
+    model = encode_state(state)
+    record = RoundRecord(
+        kind="covalue.round/1",
+        position=given.position,
+        previous_record=given.previous_record,
+        base_model=given.base_model,
+        receipts=tuple(
+            given.answers[member.address].receipt
+            for member in given.roster
+            if member.address not in excluded
+        ),
+        exclusions=tuple(
+            excluded[member.address] for member in given.roster if member.address in excluded
+        ),
+        judgements=() if verdict is None else verdict.judgements,
+        judge_floor_pico=None if verdict is None else verdict.floor_pico,
+        model=given.ref(model),
+    )
+    published = PublishedRound(
+        round_number=number,
+        addresses=tuple(updates),
+        vectors=np.stack([*(each.astype(np.float64) for each in updates.values()), total]),
+    )
+    after = History(
+        round_number=number,
+        displacements=displacements,
+        to_judge=to_judge,
+        noise=noise,
+        judged_out=judged_out,
+        published=(*history.published, published),
+    )
+    return Closed(record=record, model=model, history=after)
+
+
+def _check_own_pieces(given: CloseInput) -> None:
+    check_vectors(given.task, given.vectors)
+    digest = given.task.digest()
+    if given.position.task_digest != digest:
+        raise RecordError(
+            f"position names task {given.position.task_digest}, the task's digest is {digest}"
+        )
+    if hashlib.sha256(given.base_state).hexdigest() != given.base_model.sha256:
+        raise RecordError("the base model's bytes do not hash to the digest of its reference")
+    if given.history.round_number != given.position.round - 1:
+        raise RecordError(
+            f"history ends with round {given.history.round_number},"
+            f" expected {given.position.round - 1}"
+        )
+
+
+def _advance_all(
+    given: CloseInput, counted: Mapping[str, Ints], state: Ints
+) -> tuple[dict[str, Displacement], dict[str, Displacement], Displacement | None]:
+    """Everybody's displacement after the round: since round 1, to be judged, of noise players."""
+    task, number = given.task, given.position.round
+    nothing: Floats = np.zeros(task.model.parameters)
+    sent = {
+        address: update_to_float(task, counted[address]) if address in counted else nothing
+        for address in given.history.displacements
+    }
+
+    def moved(before: Mapping[str, Displacement]) -> dict[str, Displacement]:
+        return {
+            address: advance(
+                task,
+                given.vectors,
+                displacement,
+                sent[address],
+                round_number=number,
+                state_after=state,
+            )
+            for address, displacement in before.items()
+        }
+
+    since_start = moved(given.history.displacements)
+    is_newton = task.optimiser.kind == "newton"
+    to_judge = dict(since_start) if is_newton else moved(given.history.to_judge)
+    noise = given.history.noise
+    if noise is not None and number <= max(task.aggregation.judge_rounds):
+        noise = advance(
+            task,
+            given.vectors,
+            noise,
+            noise_updates(task, given.position.task_digest, round_number=number),
+            round_number=number,
+            state_after=state,
+        )
+    return since_start, to_judge, noise
+
+
+def _judge(
+    given: CloseInput,
+    state: Ints,
+    displacements: Mapping[str, Displacement],
+    noise: Displacement | None,
+    recorded: RecordedJudgement | None,
+) -> Verdict | None:
+    task, number = given.task, given.position.round
+    if number not in task.aggregation.judge_rounds or given.family is None:
+        return None
+    rows = given.family.judge_rows()
+    if rows is None or noise is None or not displacements:
+        return None
+    fixed = None
+    if recorded is not None and recorded.floor_pico is not None:
+        fixed = (recorded.judgements, recorded.floor_pico)
+    return judge(
+        task,
+        given.family,
+        rows,
+        theta=state_to_float(task, state[0]),
+        displacements=displacements,
+        noise=noise,
+        recorded=fixed,
+        place=f"round {number}, ",
+    )
+
+
+def _excluded(given: CloseInput, address: str, reason: ExclusionReason, detail: str) -> Exclusion:
+    answer = given.answers.get(address)
+    return Exclusion(
+        contributor=address,
+        reason=reason,
+        detail=detail,
+        receipt=None if answer is None else answer.receipt,
+    )
+
+
+def _one_by_one(verify: Verify) -> VerifyMany:
+    return lambda triples: [verify(key, message, signed) for key, message, signed in triples]

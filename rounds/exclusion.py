@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who does not count in a round, and why: each answer is checked in one fixed order.
+
+missing or late, bad-signature, wrong-position, wrong-base, wrong-event, seeded-noise, wrong-shape,
+out-of-range, norm, copy; the judge comes after the step. The first check that fails names the
+reason. Decisions follow from integers or from correctly rounded sums (`math.fsum`), so they are
+the same on every processor. Details hold integers and addresses only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dao.errors import RecordError
+from dao.records import BlobRef, Exclusion, ExclusionReason, Position, Receipt, Task
+from privacy.mechanism import clip_norm, noise_deviation
+from rounds.history import PublishedRound
+from rounds.state import Floats, Ints, decode_update, update_bytes
+
+UNMATCHED = "the bytes received do not hash to the receipt's update"
+"""Detail of the one exclusion that published bytes cannot show: there are no such bytes."""
+
+VerifyMany = Callable[[Sequence[tuple[bytes, bytes, bytes]]], list[bool]]
+"""(public key 48 B, message 32 B, signature 96 B) triples to one verdict each."""
+
+
+@dataclass(frozen=True)
+class RosterMember:
+    """One contributor of the frozen roster; the key is BLS12-381 G1, compressed (48 bytes)."""
+
+    address: str
+    bls_public_key: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came from a contributor. `update` is None where its bytes were never received."""
+
+    receipt: Receipt
+    update: bytes | None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a receipt of this round must say."""
+
+    task: Task
+    position: Position
+    base_model_sha256: str
+    allow_seeded: bool
+
+
+def check_answers(
+    expected: Expected,
+    roster: Sequence[RosterMember],
+    answers: Mapping[str, Answer],
+    late: frozenset[str],
+    *,
+    verify_many: VerifyMany,
+    ref: Callable[[bytes], BlobRef],
+) -> tuple[dict[str, Ints], dict[str, Exclusion]]:
+    """Everything that one answer shows by itself: updates that pass, and exclusions by address."""
+    signed = _signatures(roster, answers, verify_many)
+    updates: dict[str, Ints] = {}
+    excluded: dict[str, Exclusion] = {}
+    for member in roster:
+        answer = answers.get(member.address)
+        if member.address in late or answer is None:
+            reason: ExclusionReason = "late" if member.address in late else "missing"
+            excluded[member.address] = Exclusion(
+                contributor=member.address,
+                reason=reason,
+                detail="",
+                receipt=None if answer is None else answer.receipt,
+            )
+            continue
+        problem = _receipt_problem(expected, answer.receipt, signed=signed[member.address])
+        if problem is None:
+            problem = _update_problem(expected.task, answer, ref)
+        if problem is not None:
+            excluded[member.address] = _exclude(answer.receipt, member.address, *problem)
+            continue
+        assert answer.update is not None
+        try:
+            update = decode_update(expected.task, answer.update)
+        except RecordError as error:
+            excluded[member.address] = _exclude(
+                answer.receipt, member.address, "out-of-range", error.message
+            )
+            continue
+        bound = norm_bound(expected.task)
+        if _norm(update.astype(np.float64)) > bound:
+            excluded[member.address] = _exclude(
+                answer.receipt,
+                member.address,
+                "norm",
+                f"longer than {math.floor(bound)} steps of the update grid",
+            )
+            continue
+        updates[member.address] = update
+    return updates, excluded
+
+
+def norm_bound(task: Task) -> float:
+    """Longest update in steps of the update grid: max_units C + sigma C (sqrt(d) + 6).
+
+    The noise of an honest update passes its part with a probability below 1e-9.
+    """
+    noise = noise_deviation(task.policy) * (math.sqrt(task.model.parameters) + 6.0)
+    longest = task.aggregation.max_units * clip_norm(task.policy) + noise
+    return math.ldexp(longest, task.model.update_grid_bits)
+
+
+def find_copies(
+    task: Task, updates: Mapping[str, Ints], published: Sequence[PublishedRound]
+) -> dict[str, str]:
+    """Updates that lack noise of their own, by address, with what they copy.
+
+    u copies v where u = a v + rest for some a, with |rest|^2 < `copy_bound`. Whoever added the
+    noise that the task asks for has a rest of about (sigma C)^2 d whatever the gradients share, so
+    honest updates that resemble one another pass. v is an update of this round that stands earlier
+    in roster order, an update of an earlier round (the contributor's own included), or the sum
+    that an earlier round published.
+    """
+    bound = copy_bound(task)
+    addresses = list(updates)
+    if not addresses:
+        return {}
+    now = np.stack([updates[address].astype(np.float64) for address in addresses])
+    found: dict[str, str] = {}
+    for copier, copied in _copies(now, now, bound):
+        if copied < copier:
+            found.setdefault(addresses[copier], f"copy of the update of {addresses[copied]}")
+    for earlier in published:
+        for copier, copied in _copies(now, earlier.vectors, bound):
+            found.setdefault(addresses[copier], f"copy of the {earlier.what(copied)}")
+    return found
+
+
+def copy_bound(task: Task) -> float:
+    """Least |rest|^2 of an update that counts, in squared steps of the update grid.
+
+    f (sigma C)^2 d with f = 1 - c^2, c being `copy_correlation`, or for short vectors less: the
+    6-sigma quantile of chi^2_d / d by Wilson and Hilferty (1931), and never below 1e-6.
+    """
+    d = task.model.parameters
+    c = task.aggregation.copy_correlation_micro / 1e6
+    root = max(0.01, 1.0 - 2.0 / (9.0 * d) - 6.0 * math.sqrt(2.0 / (9.0 * d)))
+    deviation = math.ldexp(noise_deviation(task.policy), task.model.update_grid_bits)
+    return min(1.0 - c * c, root * root * root) * deviation * deviation * d
+
+
+def _copies(own: Floats, others: Floats, bound: float) -> Iterator[tuple[int, int]]:
+    """(row of own [K, d], row of others [L, d]) where the first copies the second, in order."""
+    squares = np.einsum("kd,kd->k", own, own)[:, None]
+    other_squares = np.einsum("ld,ld->l", others, others)
+    rest = squares - (own @ others.T) ** 2 / np.maximum(other_squares, 1.0)
+    # The margin is far above the rounding of these products, which therefore never decides.
+    for copier, copied in np.argwhere(rest < 1.01 * bound + 1e-6 * squares):
+        if _rest(own[copier], others[copied]) < bound:
+            yield int(copier), int(copied)
+
+
+def _rest(own: Floats, other: Floats) -> float:
+    """min over a of |own - a other|^2, from correctly rounded sums."""
+    square = math.fsum(own * own)
+    other_square = math.fsum(other * other)
+    if other_square == 0.0:
+        return square
+    product = math.fsum(own * other)
+    return square - product * product / other_square
+
+
+def _norm(update: Floats) -> float:
+    return math.sqrt(math.fsum(update * update))
+
+
+def _signatures(
+    roster: Sequence[RosterMember], answers: Mapping[str, Answer], verify_many: VerifyMany
+) -> dict[str, bool]:
+    present = [member for member in roster if member.address in answers]
+    triples = [
+        (
+            member.bls_public_key,
+            answers[member.address].receipt.body.signing_digest(),
+            bytes.fromhex(answers[member.address].receipt.signature[2:]),
+        )
+        for member in present
+    ]
+    verdicts = verify_many(triples)
+    return {member.address: verdict for member, verdict in zip(present, verdicts, strict=True)} | {
+        member.address: False
+        for member in present
+        if answers[member.address].receipt.body.contributor != member.address
+    }
+
+
+def _receipt_problem(
+    expected: Expected, receipt: Receipt, *, signed: bool
+) -> tuple[ExclusionReason, str] | None:
+    body, policy = receipt.body, expected.task.policy
+    if not signed:
+        return "bad-signature", "not signed by this contributor's registered key"
+    if body.position != expected.position:
+        return "wrong-position", _differences(expected.position, body.position)
+    if body.base_model_sha256 != expected.base_model_sha256:
+        return "wrong-base", f"made on {body.base_model_sha256}"
+    clip, sigma = body.event.clip_norm_nano, body.event.noise_multiplier_micro
+    if (clip, sigma) != (policy.clip_norm_nano, policy.noise_multiplier_micro):
+        return "wrong-event", f"clip_norm_nano {clip}, noise_multiplier_micro {sigma}"
+    if body.event.seeded and not expected.allow_seeded:
+        return "seeded-noise", "the noise can be drawn again from its seed"
+    return None
+
+
+def _update_problem(
+    task: Task, answer: Answer, ref: Callable[[bytes], BlobRef]
+) -> tuple[ExclusionReason, str] | None:
+    stated, length = answer.receipt.body.update, update_bytes(task)
+    if stated.size != length:
+        return "wrong-shape", f"{stated.size} bytes, expected {length}"
+    data = answer.update
+    if data is None or len(data) != length or ref(data) != stated:
+        return "wrong-shape", UNMATCHED
+    return None
+
+
+def _differences(expected: Position, got: Position) -> str:
+    wrong = [
+        f"{name} {getattr(got, name)}"
+        for name in Position.model_fields
+        if getattr(got, name) != getattr(expected, name)
+    ]
+    return ", ".join(wrong)[:300]
+
+
+def _exclude(receipt: Receipt, address: str, reason: ExclusionReason, detail: str) -> Exclusion:
+    return Exclusion(contributor=address, reason=reason, detail=detail, receipt=receipt)

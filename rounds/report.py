@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The score report of a task: scores, payouts, shares and the model card, from published bytes.
+
+The coordinator makes it, vaults and auditors check it with the same function. Scores and card
+figures are floats put on a grid, so a check takes the recorded ones after finding them within the
+tolerance; money follows exactly from the recorded scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dao.errors import InputError, ReplayMismatch
+from dao.records import (
+    BlobRef,
+    ModelCard,
+    OpenedPart,
+    Position,
+    ScoreReport,
+    StretchScores,
+    Task,
+)
+from rounds.coalition import module_outputs
+from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch
+from rounds.settle import check_scores, settle
+from rounds.state import Floats, theta_of
+from valuation.encode import Encoded, encode, target_to_value
+from valuation.family import Family, JudgeRows, Prepared
+from valuation.interval import halfwidth
+from valuation.metrics import mdape, r2
+from valuation.rows import check_frame, parse_csv
+
+INTERVAL_LEVEL = 0.9
+CARD_STEP_MICRO = 5
+"""A recomputed figure of the card may differ from the recorded one by this much."""
+_LARGEST = 2**53 - 1
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All that a report follows from.
+
+    Attributes:
+        place: chain id, ledger, task id and task digest; its round is not read.
+        roster: addresses in the order that the chain froze.
+        stretches: the rounds of every checkpoint, with bytes.
+        parts: the opened validation parts in order of index, and their bytes.
+        model, state: the last round's model and its bytes.
+    """
+
+    task: Task
+    place: Position
+    roster: tuple[str, ...]
+    family: Family
+    stretches: tuple[tuple[ScoredRound, ...], ...]
+    parts: tuple[tuple[OpenedPart, bytes], ...]
+    model: BlobRef
+    state: bytes
+
+
+@dataclass(frozen=True)
+class SealedRows:
+    """The opened validation rows that fit the task's schema."""
+
+    encoded: Encoded
+    prepared: Prepared
+
+
+MAX_PART_BYTES = 1 << 23
+"""Of a validation part. Its holder commits to a digest only; a part of any length could exhaust the
+memory of everybody who recomputes the scores."""
+
+
+def sealed_rows(task: Task, family: Family, parts: Sequence[bytes]) -> SealedRows | None:
+    """Rows of the opened parts, in order; None where no row is left.
+
+    A part that is no table of the task, or longer than MAX_PART_BYTES, counts as empty: its holder
+    loses nothing but its say.
+    """
+    frames: list[pd.DataFrame] = []
+    for data in parts:
+        if len(data) > MAX_PART_BYTES:
+            continue
+        try:
+            frame = parse_csv(data, name="part")
+            frames.append(frame[check_frame(task, frame, with_target=True).accepted])
+        except InputError:
+            continue
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return None
+    encoded = encode(task, pd.concat(frames, ignore_index=True), with_target=True)
+    return SealedRows(encoded=encoded, prepared=family.prepare(encoded))
+
+
+def make_report(given: ReportInput) -> ScoreReport:
+    """Score every stretch, settle, and describe the model."""
+    sealed, judged_on, rows = _judges(given)
+    return _assemble(
+        given, judged_on, _scores(given, rows), card=_card(given, sealed=sealed, rows=rows)
+    )
+
+
+def check_report(recorded: ScoreReport, given: ReportInput) -> None:
+    """Recompute a report and compare; ReplayMismatch names the place that differs."""
+    sealed, judged_on, rows = _judges(given)
+    stretches = _scores(given, rows)
+    expected = _assemble(
+        given, judged_on, recorded.stretches, card=_card(given, sealed=sealed, rows=rows)
+    )
+    check_scores(
+        recorded,
+        judged_on=judged_on,
+        stretches=stretches,
+        settlement=settle(
+            given.task,
+            task_id=given.place.task_id,
+            roster=given.roster,
+            records=[each.record for stretch in given.stretches for each in stretch],
+            stretches=recorded.stretches,
+        ),
+    )
+    _check_card(recorded.card, expected.card)
+    remade = expected.model_copy(update={"card": recorded.card})
+    for name in ScoreReport.model_fields:
+        was, now = getattr(recorded, name), getattr(remade, name)
+        if was != now:
+            raise ReplayMismatch(
+                place=f"score report, {name}", recorded=str(was), recomputed=str(now)
+            )
+
+
+def _judges(given: ReportInput) -> tuple[SealedRows | None, JudgedOn, JudgeRows | None]:
+    sealed = sealed_rows(given.task, given.family, [data for _, data in given.parts])
+    judged_on, rows = judging_rows(given.family, None if sealed is None else sealed.prepared)
+    return sealed, judged_on, rows
+
+
+def _scores(given: ReportInput, rows: JudgeRows | None) -> tuple[StretchScores, ...]:
+    vectors = given.family.optimiser_vectors()
+    return tuple(
+        score_stretch(given.task, given.family, vectors, given.roster, stretch, rows).scores
+        for stretch in given.stretches
+    )
+
+
+def _assemble(
+    given: ReportInput,
+    judged_on: JudgedOn,
+    stretches: tuple[StretchScores, ...],
+    *,
+    card: ModelCard,
+) -> ScoreReport:
+    settlement = settle(
+        given.task,
+        task_id=given.place.task_id,
+        roster=given.roster,
+        records=[each.record for stretch in given.stretches for each in stretch],
+        stretches=stretches,
+    )
+    return ScoreReport(
+        kind="covalue.scores/1",
+        chain_id=given.place.chain_id,
+        ledger=given.place.ledger,
+        task_id=given.place.task_id,
+        task_digest=given.place.task_digest,
+        model=given.model,
+        judged_on=judged_on,
+        parts=tuple(part for part, _ in given.parts),
+        stretches=stretches,
+        threshold_pico=settlement.threshold_pico,
+        results=settlement.results,
+        payout_total_wei=settlement.payout_total_wei,
+        payout_root=settlement.payout_root,
+        share_root=settlement.share_root,
+        card=card,
+    )
+
+
+def _card(given: ReportInput, *, sealed: SealedRows | None, rows: JudgeRows | None) -> ModelCard:
+    """R2 and MdAPE need prices, so they are given for sealed rows only; else 0."""
+    task = given.task
+    residual, r2_micro, mdape_micro = np.zeros(0), 0, 0
+    theta = theta_of(task, given.state)
+    if sealed is not None:
+        assert sealed.encoded.target is not None
+        estimate = given.family.predict(sealed.prepared, theta)
+        residual = sealed.encoded.target - estimate
+        prices = target_to_value(task.target, sealed.encoded.target)
+        estimates = target_to_value(task.target, estimate)
+        r2_micro, mdape_micro = _micro(r2(prices, estimates)), _micro(mdape(prices, estimates))
+    elif rows is not None:
+        residual = _residual(given.family, rows, theta)
+    half = halfwidth(residual, INTERVAL_LEVEL) if len(residual) else 0.0
+    return ModelCard(
+        kind="covalue.card/1",
+        task_digest=given.place.task_digest,
+        title=task.title,
+        asset_class=task.asset_class,
+        target=task.target,
+        family=task.model.family,
+        model=given.model,
+        rounds=task.policy.rounds,
+        epsilon_micro=task.policy.epsilon_micro,
+        delta_e12=task.policy.delta_e12,
+        contributors=len(given.roster),
+        rows_judged=len(residual),
+        r2_micro=r2_micro,
+        mdape_micro=mdape_micro,
+        interval_level_micro=_micro(INTERVAL_LEVEL),
+        interval_halfwidth_micro=_micro(half * task.target.spread_micro / 1e6),
+        licence=task.licence,
+    )
+
+
+def _residual(family: Family, rows: JudgeRows, theta: Floats) -> Floats:
+    output = module_outputs(family.module(theta), theta[None, :], rows.inputs)[0]
+    residual: Floats = rows.residual - output
+    return residual
+
+
+def _check_card(recorded: ModelCard, recomputed: ModelCard) -> None:
+    for name in ModelCard.model_fields:
+        was, now = getattr(recorded, name), getattr(recomputed, name)
+        close = name in ("r2_micro", "mdape_micro", "interval_halfwidth_micro") and (
+            abs(was - now) <= CARD_STEP_MICRO + abs(was) // 1_000_000
+        )
+        if was != now and not close:
+            raise ReplayMismatch(
+                place=f"score report, card.{name}", recorded=str(was), recomputed=str(now)
+            )
+
+
+def _micro(value: float) -> int:
+    """Nearest 1e-6, held within +-(2^53 - 1); a figure that is not a number is 0."""
+    if math.isnan(value):
+        return 0
+    return round(max(-_LARGEST / 1e6, min(_LARGEST / 1e6, value)) * 1e6)

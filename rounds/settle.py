@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recorded scores to money: integers only, the same for everybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dao.errors import ReplayMismatch
+from dao.records import ContributorResult, RoundRecord, ScoreReport, StretchScores, Task
+from privacy.accounting import task_epsilon_micro
+from rewards.merkle import Leaf, tree_root
+from rewards.payout import payouts_down, shares_wad_down
+from rounds.judge import check_pico, judged_out_in
+from rounds.replay import first_difference
+from rounds.score import JudgedOn
+
+NOISE_DEVIATIONS = 3
+_LARGEST_PICO = 2**53 - 1
+_NOT_AN_ANSWER = ("bad-signature", "wrong-position")
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What follows from the scores of all stretches; the leaves are those of the two roots."""
+
+    threshold_pico: int
+    results: tuple[ContributorResult, ...]
+    payout_total_wei: int
+    payout_leaves: tuple[Leaf, ...]
+    share_leaves: tuple[Leaf, ...]
+
+    @property
+    def payout_root(self) -> str:
+        """Root of the claims on the budget, 0x and 64 hex digits."""
+        return tree_root(self.payout_leaves)
+
+    @property
+    def share_root(self) -> str:
+        """Root of the shares of later revenue, in 1e-18."""
+        return tree_root(self.share_leaves)
+
+
+def settle(
+    task: Task,
+    *,
+    task_id: int,
+    roster: Sequence[str],
+    records: Sequence[RoundRecord],
+    stretches: Sequence[StretchScores],
+) -> Settlement:
+    """Scores add up over stretches; who does not pass the noise players is paid nothing.
+
+    Whoever the judge excluded keeps no gain: its displacement is not in the model. Leaves stand in
+    roster order, and only for amounts above 0.
+    """
+    judged_out = {address for record in records for address in judged_out_in(record)}
+    scores = []
+    for index, address in enumerate(roster):
+        total = _held(sum(stretch.scores_pico[index] for stretch in stretches))
+        scores.append(min(0, total) if address in judged_out else total)
+    noise_totals = [
+        sum(stretch.noise_scores_pico[player] for stretch in stretches)
+        for player in range(task.aggregation.noise_players)
+    ]
+    threshold = _held(noise_threshold(noise_totals))
+    payouts = payouts_down(scores, threshold_pico=threshold, budget_wei=task.terms.budget_wei)
+    shares = shares_wad_down(scores, threshold_pico=threshold)
+    answered = {address: rounds_answered(address, records) for address in roster}
+    results = tuple(
+        ContributorResult(
+            contributor=address,
+            score_pico=score,
+            payout_wei=payout,
+            share_wad=share,
+            epsilon_micro=task_epsilon_micro(
+                rounds=answered[address],
+                noise_multiplier_micro=task.policy.noise_multiplier_micro,
+                delta_e12=task.policy.delta_e12,
+            ),
+            rounds_answered=answered[address],
+        )
+        for address, score, payout, share in zip(roster, scores, payouts, shares, strict=True)
+    )
+    return Settlement(
+        threshold_pico=threshold,
+        results=results,
+        payout_total_wei=sum(payouts),
+        payout_leaves=_leaves(task_id, roster, payouts),
+        share_leaves=_leaves(task_id, roster, shares),
+    )
+
+
+def noise_threshold(totals: Sequence[int]) -> int:
+    """What a score must pass to be paid: 0, the best noise player, or mean + 3 deviations.
+
+    A pure-noise player beats the best of M others with probability 1/(M+1); three standard
+    deviations make that about 0.1 %. Floors and integer square roots only: exact everywhere.
+    """
+    count, total = len(totals), sum(totals)
+    spread = 0
+    if count > 1:
+        squares = count * sum(each * each for each in totals) - total * total
+        spread = math.isqrt(squares // (count * (count - 1)))
+    return max(0, *totals, total // count + NOISE_DEVIATIONS * spread)
+
+
+def rounds_answered(address: str, records: Sequence[RoundRecord]) -> int:
+    """Rounds in which the contributor's signed update became public, counted or excluded."""
+    return sum(
+        any(receipt.body.contributor == address for receipt in record.receipts)
+        or any(
+            each.contributor == address
+            and each.receipt is not None
+            and each.reason not in _NOT_AN_ANSWER
+            for each in record.exclusions
+        )
+        for record in records
+    )
+
+
+def check_scores(
+    recorded: ScoreReport,
+    *,
+    judged_on: JudgedOn,
+    stretches: Sequence[StretchScores],
+    settlement: Settlement,
+) -> None:
+    """Compare a report with what was recomputed; ReplayMismatch names the place.
+
+    `stretches` are recomputed and must lie within the tolerance of `rounds.judge`; `settlement`
+    was made from the recorded stretches and must be equal.
+    """
+    place = "score report, "
+    _equal(place + "judged_on", recorded.judged_on, judged_on)
+    _equal(place + "stretches", len(recorded.stretches), len(stretches))
+    for index, (was, now) in enumerate(zip(recorded.stretches, stretches, strict=True)):
+        here = f"{place}stretches[{index}]."
+        _equal(here + "first_round", was.first_round, now.first_round)
+        _equal(here + "last_round", was.last_round, now.last_round)
+        for name in ("scores_pico", "noise_scores_pico"):
+            old, new = getattr(was, name), getattr(now, name)
+            _equal(here + name, len(old), len(new))
+            for number, (one, other) in enumerate(zip(old, new, strict=True)):
+                check_pico(other, one, place=f"{here}{name}[{number}]")
+    difference = first_difference(
+        {
+            "threshold_pico": recorded.threshold_pico,
+            "results": [each.model_dump(mode="json") for each in recorded.results],
+            "payout_total_wei": recorded.payout_total_wei,
+            "payout_root": recorded.payout_root,
+            "share_root": recorded.share_root,
+        },
+        {
+            "threshold_pico": settlement.threshold_pico,
+            "results": [each.model_dump(mode="json") for each in settlement.results],
+            "payout_total_wei": settlement.payout_total_wei,
+            "payout_root": settlement.payout_root,
+            "share_root": settlement.share_root,
+        },
+    )
+    if difference is not None:
+        where, old, new = difference
+        raise ReplayMismatch(place=place + where, recorded=old, recomputed=new)
+
+
+def _leaves(task_id: int, roster: Sequence[str], amounts: Sequence[int]) -> tuple[Leaf, ...]:
+    return tuple(
+        Leaf(task_id=task_id, account=address, amount=amount)
+        for address, amount in zip(roster, amounts, strict=True)
+        if amount > 0
+    )
+
+
+def _held(score: int) -> int:
+    return max(-_LARGEST_PICO, min(_LARGEST_PICO, score))
+
+
+def _equal(place: str, recorded: object, recomputed: object) -> None:
+    if recorded != recomputed:
+        raise ReplayMismatch(place=place, recorded=str(recorded), recomputed=str(recomputed))

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step of the model, and who moved it how far.
+
+Everything is elementwise float64 in the order written, so every processor gets the same bits; the
+result is rounded half to even onto the model's grid. With t the round from 1, N = public_n,
+G = the sum of the counted updates and eta = eta_micro[t-1] / 1e6:
+
+newton   x      = -(G / (N * gain)) - ridge * theta
+         theta' = theta + (eta * x) / (1 + ridge)
+
+adam     g      = G / N
+         m'     = beta1 * m + (1 - beta1) * g
+         v'     = beta2 * v + (1 - beta2) * (g * g), rounded to the grid before it is used
+         c1, c2 = 1 - beta1^t, 1 - beta2^t (powers by repeated multiplication)
+         theta' = theta - (eta * (m' / c1)) / (sqrt(v' / c2) + stabiliser)
+
+Both are affine in the updates once v' is held. So theta = base + the sum of one displacement per
+contributor, and each displacement follows the step's linear part with the contributor's update
+alone (`advance`). It is exact for newton and, with the recorded v', for adam too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dao.errors import TaskError
+from dao.records import AdamOptimiser, Task
+from rounds.state import Floats, Ints, state_from_float, state_to_float
+
+Vectors = Mapping[str, Floats]
+"""Of the set-up: `gain` and `ridge`, float64[d], for newton; nothing for adam."""
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far one contributor moved theta since some start: phi, and for adam its momentum.
+
+    Both are float64[d], or float64[M, d] for M of them at once.
+    """
+
+    phi: Floats
+    momentum: Floats | None
+
+    @classmethod
+    def zero(cls, task: Task, *, many: int | None = None) -> Displacement:
+        """Nothing moved yet."""
+        d = task.model.parameters
+        shape = (d,) if many is None else (many, d)
+        has_momentum = task.optimiser.kind == "adam"
+        return cls(phi=np.zeros(shape), momentum=np.zeros(shape) if has_momentum else None)
+
+
+def check_vectors(task: Task, vectors: Vectors) -> None:
+    """TaskError where the set-up's vectors or the constants do not fit the task's optimiser."""
+    if isinstance(task.optimiser, AdamOptimiser):
+        if max(task.optimiser.beta1_micro, task.optimiser.beta2_micro) >= 10**6:
+            raise TaskError("Adam's beta1 and beta2 must be below 1")
+        return
+    for name in ("gain", "ridge"):
+        shape = vectors[name].shape if name in vectors else None
+        if shape != (task.model.parameters,):
+            raise TaskError(
+                f"set-up: {name} has shape {shape}, expected ({task.model.parameters},)"
+            )
+
+
+def step(task: Task, vectors: Vectors, state: Ints, total: Floats, *, round_number: int) -> Ints:
+    """The next state int64[S, d] from a state int64[S, d] and the sum of updates float64[d].
+
+    TaskError where the model leaves its range or the task has no such round.
+    """
+    theta, *moments = state_to_float(task, state)
+    eta = _eta(task, round_number)
+    n = float(task.policy.public_n)
+    if isinstance(task.optimiser, AdamOptimiser):
+        constants = _AdamConstants.at(task.optimiser, round_number)
+        gradient = total / n
+        momentum = constants.beta1 * moments[0] + (1.0 - constants.beta1) * gradient
+        square = constants.beta2 * moments[1] + (1.0 - constants.beta2) * (gradient * gradient)
+        recorded = state_from_float(task, square)
+        move = eta * (momentum / constants.correction1)
+        theta = theta - move / constants.denominator(state_to_float(task, recorded))
+        return np.stack([state_from_float(task, theta), state_from_float(task, momentum), recorded])
+    gain, ridge = vectors["gain"], vectors["ridge"]
+    direction = -(total / (n * gain)) - ridge * theta
+    theta = theta + (eta * direction) / (1.0 + ridge)
+    return state_from_float(task, theta)[None, :]
+
+
+def advance(
+    task: Task,
+    vectors: Vectors,
+    displacement: Displacement,
+    update: Floats,
+    *,
+    round_number: int,
+    state_after: Ints,
+) -> Displacement:
+    """The displacement after a round in which the contributor sent `update` (0 if it counts not).
+
+    `update` is float64 of the displacement's shape; `state_after` is the state that the real step
+    led to (adam reads its v').
+    """
+    eta = _eta(task, round_number)
+    n = float(task.policy.public_n)
+    if isinstance(task.optimiser, AdamOptimiser):
+        assert displacement.momentum is not None
+        constants = _AdamConstants.at(task.optimiser, round_number)
+        momentum = constants.beta1 * displacement.momentum + (1.0 - constants.beta1) * (update / n)
+        move = eta * (momentum / constants.correction1)
+        scale = constants.denominator(state_to_float(task, state_after[2]))
+        return Displacement(phi=displacement.phi - move / scale, momentum=momentum)
+    gain, ridge = vectors["gain"], vectors["ridge"]
+    direction = -(update / (n * gain)) - ridge * displacement.phi
+    phi = displacement.phi + (eta * direction) / (1.0 + ridge)
+    return Displacement(phi=phi, momentum=None)
+
+
+def take_back(task: Task, state: Ints, displacement: Displacement) -> Ints:
+    """The state without what one contributor did to it.
+
+    newton: theta less its displacement, which is the model had it never sent anything. adam: m less
+    its momentum; theta stays, since the others' later updates have met what it did, and taking only
+    the one side back throws the model further off (measured, see docs/spec/rounds.md). v stays.
+    """
+    vectors = state_to_float(task, state)
+    changed = state.copy()
+    if displacement.momentum is None:
+        changed[0] = state_from_float(task, vectors[0] - displacement.phi)
+    else:
+        changed[1] = state_from_float(task, vectors[1] - displacement.momentum)
+    return changed
+
+
+@dataclass(frozen=True)
+class _AdamConstants:
+    beta1: float
+    beta2: float
+    correction1: float
+    correction2: float
+    stabiliser: float
+
+    @classmethod
+    def at(cls, optimiser: AdamOptimiser, round_number: int) -> _AdamConstants:
+        beta1, beta2 = optimiser.beta1_micro / 1e6, optimiser.beta2_micro / 1e6
+        power1 = power2 = 1.0
+        for _ in range(round_number):
+            power1, power2 = power1 * beta1, power2 * beta2
+        return cls(
+            beta1=beta1,
+            beta2=beta2,
+            correction1=1.0 - power1,
+            correction2=1.0 - power2,
+            stabiliser=optimiser.stabiliser_nano / 1e9,
+        )
+
+    def denominator(self, square: Floats) -> Floats:
+        root: Floats = np.sqrt(square / self.correction2) + self.stabiliser
+        return root
+
+
+def _eta(task: Task, round_number: int) -> float:
+    etas = task.optimiser.eta_micro
+    if not 1 <= round_number <= min(task.policy.rounds, len(etas)):
+        raise TaskError(
+            f"round {round_number}: the task has {task.policy.rounds} rounds and {len(etas)} step"
+            " sizes"
+        )
+    return etas[round_number - 1] / 1e6
