@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the contributor's CSV to what the gradient needs, kept so that a round costs milliseconds.
+
+The prepared rows of a task lie in the vault folder as .npy files, keyed by task and data digest,
+and are memory-mapped: another process (Flower's simulation moves clients between processes) finds
+them there. They are as private as the records themselves and never leave the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dao.durable import fsync_folder
+from dao.errors import InputError
+from dao.records import Task
+from fl_client.refusals import Code, Refused
+from valuation.encode import encode
+from valuation.family import Family
+from valuation.rows import FrameCheck, check_frame, parse_csv
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """Rows of one task: inputs [n, p], residual [n] (target minus public offset), units [n]."""
+
+    inputs: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    units: NDArray[np.int64]
+
+
+class RecordsFile:
+    """The contributor's records and, beside them, what was prepared from them."""
+
+    def __init__(self, path: Path, *, cache: Path) -> None:
+        self._path = path
+        self._cache = cache
+        self._digest: tuple[tuple[int, int], str] | None = None
+        self._loaded: tuple[str, PreparedRows] | None = None
+
+    def check(self, task: Task) -> FrameCheck:
+        """What of the file fits the task's schema, row by row; InputError for the whole file."""
+        return check_frame(task, parse_csv(self._read(), name=self._path.name), with_target=True)
+
+    def prepared(self, task: Task, family: Family) -> PreparedRows:
+        """The task's rows, from memory, from the cache, or computed. Rows that do not fit the
+        schema do not count. Refused(data) when the file is gone or not a table of the task."""
+        try:
+            key = f"{task.digest()[:32]}-{self._data_digest()[:32]}"
+            if self._loaded is None or self._loaded[0] != key:
+                folder = self._cache / key
+                if not folder.exists():
+                    self._prepare(task, family, folder)
+                self._loaded = (key, _load(folder))
+        except InputError as error:
+            raise Refused(Code.DATA, error.message, hint=error.hint) from error
+        return self._loaded[1]
+
+    def _prepare(self, task: Task, family: Family, folder: Path) -> None:
+        frame = parse_csv(self._read(), name=self._path.name)
+        check = check_frame(task, frame, with_target=True)
+        prepared = family.prepare(encode(task, frame[check.accepted], with_target=True))
+        if prepared.residual is None:
+            raise Refused(Code.DATA, "the records hold no target")
+        staged = folder.with_name(folder.name + ".new")
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True, mode=0o700)
+        np.save(staged / "inputs.npy", prepared.inputs)
+        np.save(staged / "residual.npy", prepared.residual)
+        np.save(staged / "units.npy", prepared.units)
+        staged.rename(folder)
+        fsync_folder(folder.parent)
+
+    def _read(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"cannot read the records {self._path}: {error.strerror}",
+                hint="vault.records in covalue.toml names the file",
+            ) from error
+
+    def _data_digest(self) -> str:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise InputError(f"cannot read the records {self._path}: {error.strerror}") from error
+        stamp = (status.st_mtime_ns, status.st_size)
+        if self._digest is None or self._digest[0] != stamp:
+            self._digest = (stamp, hashlib.sha256(self._read()).hexdigest())
+        return self._digest[1]
+
+
+def _load(folder: Path) -> PreparedRows:
+    return PreparedRows(
+        inputs=np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False),
+        residual=np.load(folder / "residual.npy", mmap_mode="r", allow_pickle=False),
+        units=np.load(folder / "units.npy", mmap_mode="r", allow_pickle=False),
+    )
