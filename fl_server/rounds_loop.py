@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One round at the coordinator: ask, fix the answers, close, sign, publish (docs/SPEC.md, 4).
+
+Every step is journaled before the next, so that a crash anywhere resumes to the same record: the
+fixed answers are read back from the spool, a signed record is read back and never made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from dao import bls
+from dao.cid import blob_ref
+from dao.messages import sign_round_record
+from dao.records import BlobRef, RoundRecord, SignedRoundRecord
+from fl_server.asking import Answers, Question, QuorumError
+from fl_server.context import CoordinatorContext
+from fl_server.journal import JournalError
+from fl_server.publish import (
+    PublishedRound,
+    publish_round,
+    spool_answers,
+    spooled_answers,
+)
+from fl_server.wire import TRAIN, read_answer, train_content
+from rounds.close import Closed, CloseInput, RecordedJudgement, close_round
+from rounds.exclusion import Answer
+from rounds.history import History
+
+
+@dataclass(frozen=True)
+class TrainingPoint:
+    """Where training stands: after `history.round_number` rounds."""
+
+    history: History
+    model: BlobRef
+    model_bytes: bytes
+    previous_record: str
+    published: tuple[PublishedRound, ...]
+
+    @classmethod
+    def start(cls, context: CoordinatorContext) -> TrainingPoint:
+        """Before round 1; the task and its blobs are put into the public store."""
+        task = context.task
+        context.store.put(task.canonical())
+        return cls(
+            history=History.start(task, tuple(member.address for member in context.roster)),
+            model=task.model.initial,
+            model_bytes=context.store.get(task.model.initial.cid),
+            previous_record=task.digest(),
+            published=(),
+        )
+
+
+def run_round(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> TrainingPoint:
+    """Run the next round, or redo from the journal what was done of it."""
+    number = point.history.round_number + 1
+    fixed = context.journal.find("answers", round=number)
+    if fixed is None:
+        collected = _collect(grid, context, point, number)
+        context.journal.append(
+            "answers",
+            round=number,
+            answers=spool_answers(context.spool, collected.replies),
+            late=sorted(collected.silent),
+            refusals=collected.refusals,
+        )
+        fixed = context.journal.find("answers", round=number)
+        assert fixed is not None
+    answers = spooled_answers(context.spool, fixed["answers"])
+    closed, signed = _sealed(context, point, number, answers, frozenset(fixed["late"]))
+    published = publish_round(context.store, signed=signed, answers=answers, model=closed.model)
+    record = closed.record
+    context.tell(
+        "round",
+        number,
+        rounds=context.task.policy.rounds,
+        counted=len(record.receipts),
+        excluded={each.contributor: each.reason for each in record.exclusions},
+        refusals=fixed["refusals"],
+        model=record.model.sha256,
+    )
+    return TrainingPoint(
+        history=closed.history,
+        model=record.model,
+        model_bytes=closed.model,
+        previous_record=record.digest(),
+        published=(*point.published, published),
+    )
+
+
+def _collect(
+    grid: Grid, context: CoordinatorContext, point: TrainingPoint, number: int
+) -> Answers[Answer]:
+    members = {member.address: member for member in context.roster}
+
+    def signed_by(answer: Answer, address: str) -> bool:
+        return answer.receipt.body.contributor == address and bls.verify(
+            members[address].bls_public_key,
+            answer.receipt.body.signing_digest(),
+            bytes.fromhex(answer.receipt.signature[2:]),
+        )
+
+    def take(message: Message, owner: str | None) -> tuple[str, Answer] | None:
+        answer = read_answer(message)
+        if answer is None:
+            return None
+        address = owner or answer.receipt.body.contributor
+        return (address, answer) if address in members else None
+
+    def prefer(first: Answer, second: Answer) -> Answer:
+        """Nobody's answer is displaced by what someone else sends in their name."""
+        address = first.receipt.body.contributor
+        return first if address not in members or signed_by(first, address) else second
+
+    question: Question[Answer] = Question(
+        grid,
+        context,
+        message_type=TRAIN,
+        content=train_content(
+            task_id=context.task_id,
+            task_digest=context.task_digest,
+            round_number=number,
+            base=point.model_bytes,
+        ),
+        group=f"round {number}",
+        take=take,
+        prefer=prefer,
+        not_asked=frozenset(point.history.judged_out),
+    )
+    answers = question.ask(seconds=context.timing.round)
+    asked = len(context.roster) - len(point.history.judged_out)
+    if len(answers.replies) < min(context.quorum, asked):
+        raise QuorumError(
+            f"{len(answers.replies)} of {asked} answered round {number}, "
+            f"{min(context.quorum, asked)} are needed to commit anything; refusals: "
+            f"{answers.refusals or 'none'}",
+            hint="resume when more contributors are online; nothing of the round is fixed yet",
+        )
+    return answers
+
+
+def _sealed(
+    context: CoordinatorContext,
+    point: TrainingPoint,
+    number: int,
+    answers: Mapping[str, Answer],
+    late: frozenset[str],
+) -> tuple[Closed, SignedRoundRecord]:
+    """Close and sign; or, where the round was signed before, close to that very record."""
+    before = context.journal.find("signed", round=number)
+    recorded = None
+    if before is not None:
+        record = RoundRecord.parse(context.spool.get(before["record"]))
+        recorded = RecordedJudgement(record.judgements, record.judge_floor_pico)
+    closed = close_round(
+        CloseInput(
+            task=context.task,
+            vectors=context.family.optimiser_vectors(),
+            position=context.position(number),
+            roster=context.roster,
+            base_model=point.model,
+            base_state=point.model_bytes,
+            previous_record=point.previous_record,
+            answers=answers,
+            history=point.history,
+            family=context.family,
+            verify=bls.verify,
+            verify_many=bls.verify_many,
+            ref=blob_ref,
+            late=late - answers.keys(),
+            allow_seeded=context.allow_seeded,
+        ),
+        recorded=recorded,
+    )
+    digest = closed.record.digest()
+    if before is not None:
+        if before["digest"] != digest:
+            raise JournalError(
+                f"round {number} was signed as {before['digest']}, now it closes to {digest}",
+                hint="resume on the machine and version that signed it; a second signature for "
+                "the round would cost the bond",
+            )
+        return closed, SignedRoundRecord(record=closed.record, signature=before["signature"])
+    signature = sign_round_record(context.account, context.position(number), digest)
+    signed = SignedRoundRecord(record=closed.record, signature="0x" + signature.hex())
+    context.journal.append(
+        "signed",
+        round=number,
+        digest=digest,
+        record=context.spool.put(closed.record.canonical()).cid,
+        signature=signed.signature,
+    )
+    return closed, signed
