@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a demo run found out, and how it is told."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.baselines import Quality
+from demo.cast import COVAL
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contributor at the end: epsilon and score as recorded, payout as claimed on chain."""
+
+    name: str
+    behaviour: str
+    rows: int
+    epsilon_micro: int
+    score_pico: int
+    payout_wei: int
+    claimed_wei: int
+    excluded: str
+    """Empty, or `round 6: judged`."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What stands behind the released model."""
+
+    release: int
+    task_id: int
+    task_digest: str
+    model_sha256: str
+    epsilon_micro: int
+    delta_e12: int
+    contributors: int
+    rounds: int
+    block: int
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Everything that the closing tables show."""
+
+    source: str
+    division: str
+    family: str
+    standings: tuple[Standing, ...]
+    qualities: tuple[Quality, ...]
+    """The federated model first, then what it is compared with."""
+    provenance: Provenance
+    valuation: Mapping[str, object]
+    audit_ok: bool
+    audit_checks: int
+    audit_failure: str
+    """Empty, or the first place that differs."""
+    picture: Path
+    folder: Path
+    curl: str
+    rpc_url: str
+    seconds: float
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values for `--json`; amounts in wei as strings."""
+        plain = asdict(self)
+        for standing in plain["standings"]:
+            standing["payout_wei"] = str(standing["payout_wei"])
+            standing["claimed_wei"] = str(standing["claimed_wei"])
+        return plain | {
+            "valuation": dict(self.valuation),
+            "picture": str(self.picture),
+            "folder": str(self.folder),
+        }
+
+
+def tell(result: DemoResult, console: Console) -> None:
+    """Print the closing tables."""
+    console.print()
+    console.print(_contributors(result))
+    console.print(_qualities(result))
+    console.print(_provenance(result))
+    verdict = "passed" if result.audit_ok else "FAILED"
+    console.print(f"Audit {verdict}: {result.audit_checks} checks, from the chain and store alone.")
+    if result.audit_failure:
+        console.print(result.audit_failure, soft_wrap=True, markup=False)
+    console.print(f"Picture: {result.picture}", soft_wrap=True)
+    console.print(f"Everything the run left behind: {result.folder}", soft_wrap=True)
+    console.print("To look at it again, bring its chain up and use its settings:", soft_wrap=True)
+    state, port = result.folder / "devnet", result.rpc_url.rpartition(":")[2]
+    # make runs us without our folder on PATH
+    command = "covalue" if shutil.which("covalue") else str(Path(sys.prefix) / "bin" / "covalue")
+    for line in (
+        f"{command} devnet up --state {state} --port {port}",
+        f"{command} audit {result.provenance.task_id} --config {result.folder / 'covalue.toml'}",
+        f"{command} devnet down --state {state}",
+    ):
+        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"Done in {result.seconds:.0f} s.")
+
+
+def _contributors(result: DemoResult) -> Table:
+    table = Table(title=f"Contributors ({result.division})", title_justify="left")
+    table.add_column("", justify="right", no_wrap=True, min_width=2)
+    table.add_column("behaviour", no_wrap=True)
+    for column in ("rows", "ε", "score", "payout"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("excluded")
+    for number, each in enumerate(result.standings, start=1):
+        honest = each.behaviour == "honest"
+        table.add_row(
+            str(number),
+            each.behaviour if honest else f"[red]{each.behaviour}[/]",
+            f"{each.rows:,}",
+            f"{each.epsilon_micro / 1e6:.2f}",
+            f"{each.score_pico / 1e12:+.4f}",
+            f"{each.payout_wei / COVAL:,.1f}",
+            each.excluded,
+        )
+    table.caption = (
+        "ε spent; payout in COVAL, claimed on chain. At or below what pure noise scores, "
+        "nothing is paid."
+    )
+    return table
+
+
+def _qualities(result: DemoResult) -> Table:
+    table = Table(title="Quality on test rows nobody trained on", title_justify="left")
+    table.add_column("model")
+    table.add_column("R²", justify="right")
+    table.add_column("median error", justify="right")
+    for index, each in enumerate(result.qualities):
+        style = "bold" if index == 0 else ""
+        table.add_row(each.name, f"{each.r2:.3f}", f"{each.mdape:.1%}", style=style)
+    return table
+
+
+def _provenance(result: DemoResult) -> Table:
+    found = result.provenance
+    # no frame: a digest has 64 digits, a terminal 80 columns
+    table = Table(
+        title="The released model",
+        title_justify="left",
+        show_header=False,
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )
+    table.add_row("release", str(found.release))
+    table.add_row("task", f"number {found.task_id} on chain")
+    table.add_row("its digest", found.task_digest)
+    table.add_row("model SHA-256", found.model_sha256)
+    table.add_row(
+        "privacy", f"ε = {found.epsilon_micro / 1e6:.4f} at δ = {found.delta_e12 / 1e12:g}"
+    )
+    table.add_row("trained by", f"{found.contributors} contributors in {found.rounds} rounds")
+    table.add_row("seen on chain", f"block {found.block}")
+    table.add_row("one answer", str(result.valuation.get("told", "")))
+    return table
