@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`covalue contributor`: hold private records, train with them, be paid."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.contributor_setup import (
+    check_records,
+    create_vault,
+    keys_of,
+    replace_keys,
+    tell_check,
+)
+from cli.output import DryRunOption, JsonOption, console, emit, guard
+from cli.session import ConfigOption, open_account, open_contracts, require_task, transact_all
+from dao.errors import ChainError, InputError
+from dao.open_store import open_store
+from dao.settings import load_settings
+from dao.store import MemoryStore, Store
+from fl_client import enrol
+from fl_client.node_key import public_pem
+from fl_client.opening import NODE_KEY, open_vault, read_account
+from valuation.taskfile import wei_of
+
+app = typer.Typer(
+    no_args_is_help=True, help="Hold private records, train with them, and be paid for it."
+)
+TaskArgument = Annotated[int, typer.Argument(metavar="TASK", help="The task's number on chain.")]
+
+
+@app.command()
+@guard
+def init(
+    records: Annotated[Path, typer.Argument(help="CSV with your records; it stays where it is.")],
+    account: Annotated[
+        str | None,
+        typer.Option(help="Your account's address; default that of account.keystore."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the vault: its folder and keys. Your records are only linked."""
+    settings = load_settings(config)
+    made = create_vault(settings, records=records, account=account)
+    emit(made, as_json=as_json)
+
+
+@app.command()
+@guard
+def check(
+    task: Annotated[
+        int | None,
+        typer.Argument(metavar="[TASK]", help="Task to check your records against, too."),
+    ] = None,
+    rebuild_witness: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-witness",
+            help="Trust ledger.jsonl as it is. Only if you know that it is the newest one.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the ledger, and your records against a task: what counts, what not and why."""
+    settings, dao = open_contracts(config)
+    vault = open_vault(settings)
+    state = vault.rebuild_witness() if rebuild_witness else vault.ledger_state()
+    delta = settings.vault.delta_e12
+    result: dict[str, object] = {
+        "ledger_entries": state.length,
+        "epsilon_spent_micro": state.spent_epsilon_micro(delta_e12=delta),
+        "epsilon_charged_micro": state.charged_epsilon_micro(delta_e12=delta),
+        "epsilon_limit_micro": settings.vault.max_epsilon_micro,
+    }
+    if task is not None:
+        record, _ = vault.task(require_task(dao, task).task_digest)
+        result |= check_records(vault, record)
+        result["affordable"] = state.can_afford(record.policy, vault.limit)
+    emit(result, as_json=as_json, text=lambda out: tell_check(out, result))
+
+
+@app.command()
+@guard
+def register(
+    stake: Annotated[str, typer.Option(help="COVAL to stake; it can be lost by a vote.")],
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put your keys and your stake on chain."""
+    settings, dao = open_contracts(config)
+    keys = keys_of(settings, dao)
+    calls = enrol.register_calls(dao, keys, stake_wei=wei_of(stake, "--stake"))
+    if not dry_run:
+        # the hash on chain names these bytes, so a coordinator finds them by it
+        open_store(settings.store).put(public_pem(settings.vault.path / f"{NODE_KEY}.pub"))
+    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+@guard
+def join(
+    task: TaskArgument,
+    allow_proof: Annotated[
+        list[str] | None,
+        typer.Option(help="Hash of the way to the allow-list's root; repeated, leaf end first."),
+    ] = None,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Join a task before it starts. Locks the stake that it asks for."""
+    settings, dao = open_contracts(config)
+    require_task(dao, task)
+    calls = (enrol.join_call(dao, task, allow_proof or []),)
+    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+@guard
+def run(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Start SuperNode and vault, and answer until stopped (Ctrl-C).
+
+    The vault runs its own installed app; a bundle with other code is refused unopened.
+    """
+    from fl_client.service import serve
+
+    settings = load_settings(config)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    serve(settings, stop, tell=lambda line: console.print(line, markup=False))
+    emit({"stopped": True}, as_json=as_json)
+
+
+@app.command()
+@guard
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """What stands on chain for you, and what your ledger has spent."""
+    settings, dao = open_contracts(config)
+    account = read_account(settings.vault.path)
+    found = dao.registry.contributor_of(account)
+    state = open_vault(settings).ledger_state()
+    delta = settings.vault.delta_e12
+    emit(
+        {
+            "account": account,
+            "registered": found.registered,
+            "stake_wei": str(found.stake_wei),
+            "locked_stake_wei": str(found.locked_stake_wei),
+            "open_tasks": list(dao.registry.open_tasks_of(account)),
+            "exit_requested_at": found.exit_requested_at,
+            "epsilon_spent_micro": state.spent_epsilon_micro(delta_e12=delta),
+            "epsilon_limit_micro": settings.vault.max_epsilon_micro,
+            "rounds_answered": {
+                digest: len(spending.answered) for digest, spending in state.tasks.items()
+            },
+        },
+        as_json=as_json,
+    )
+
+
+@app.command()
+@guard
+def claim(
+    task: TaskArgument,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take your payout of a finalised task."""
+    settings, dao = open_contracts(config)
+    require_task(dao, task)
+    key = open_account(settings)
+    found = enrol.find_claim(dao, open_store(settings.store), task_id=task, account=key.address)
+    if found is None:
+        raise InputError(
+            f"{key.address} earned nothing in task {task}",
+            hint=f"covalue audit {task} recomputes the scores; covalue contributor challenge "
+            "disputes them while the window is open",
+        )
+    if found.claimed_wei >= found.amount_wei:
+        raise ChainError(
+            f"the payout of task {task}, {found.amount_wei / 10**18:g} COVAL, is claimed already",
+            hint="nothing more is due; a payout is paid once",
+        )
+    calls = (enrol.claim_call(dao, found),)
+    transact_all(dao, calls, key, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+@guard
+def challenge(
+    task: TaskArgument,
+    evidence: Annotated[Path, typer.Argument(help="File that shows what is wrong; published.")],
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Challenge a task with published evidence and a bond. The members' vote decides."""
+    settings, dao = open_contracts(config)
+    try:
+        data = evidence.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read {evidence}: {error.strerror}", hint="name a file that you may read"
+        ) from error
+    require_task(dao, task)
+    store: Store = MemoryStore() if dry_run else open_store(settings.store)
+    reference = store.put(data)
+    bond_wei = dao.ledger.terms_of(task).challenge_bond_wei
+    calls = (
+        dao.token.approve(dao.ledger.address, bond_wei),
+        dao.ledger.challenge(task, evidence_digest=reference.sha256, evidence_cid=reference.cid),
+    )
+    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+@app.command(name="exit")
+@guard
+def leave(
+    config: ConfigOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False
+) -> None:
+    """Ask to leave, and after the cooldown take the stake back."""
+    settings, dao = open_contracts(config)
+    key = open_account(settings)
+    at = dao.registry.withdrawable_at(key.address)
+    now = dao.chain.now()
+    if at and now < at:
+        raise ChainError(
+            f"the stake can be taken back in {at - now} s of chain time",
+            hint="run this again then",
+        )
+    call = dao.registry.withdraw() if at else dao.registry.request_exit()
+    transact_all(dao, (call,), key, dry_run=dry_run, as_json=as_json)
+
+
+@app.command(name="rotate-keys")
+@guard
+def rotate_keys(
+    config: ConfigOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False
+) -> None:
+    """Replace the vault's BLS key and the SuperNode's key, here and on chain.
+
+    Not while a task that you joined is open. The old files are kept beside the new ones.
+    """
+    settings, dao = open_contracts(config)
+    key = open_account(settings)
+    if dao.registry.open_tasks_of(key.address):
+        raise ChainError(
+            "a task that you joined is still open, and its roster holds your present key",
+            hint="rotate when covalue contributor status shows no open task",
+        )
+    with replace_keys(settings, keep=not dry_run):
+        calls = (enrol.rotate_call(dao, keys_of(settings, dao)),)
+        transact_all(dao, calls, key, dry_run=dry_run, as_json=as_json)

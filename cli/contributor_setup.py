@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a contributor's vault: made once, checked, and replaced when keys are rotated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dao.calldata import plain_text
+from dao.deployment import Contracts
+from dao.errors import InputError
+from dao.keystore import BlsKey, create_password
+from dao.records import Task
+from dao.settings import Settings
+from fl_client.enrol import PublicKeys, public_keys
+from fl_client.node_key import create_node_key, node_key_hash, public_pem
+from fl_client.opening import ACCOUNT, BLS_KEYSTORE, NODE_KEY, RECORDS, open_bls_key, read_account
+from valuation.rows import parse_csv
+
+if TYPE_CHECKING:
+    from fl_client.vault import Vault
+
+PROBLEMS_SHOWN = 20
+
+
+def create_vault(settings: Settings, *, records: Path, account: str | None) -> dict[str, object]:
+    """The vault's folder with its keys; what was made, for printing.
+
+    InputError where the records are no CSV, the account is not one, or a vault is there."""
+    folder = settings.vault.path
+    if not records.is_file():
+        raise InputError(f"{records} is not a file", hint="name the CSV with your records")
+    try:
+        parse_csv(records.read_bytes(), name=str(records))
+    except OSError as error:
+        raise InputError(
+            f"cannot read {records}: {error.strerror}", hint="name the CSV with your records"
+        ) from error
+    if (folder / ACCOUNT).exists():
+        raise InputError(
+            f"{folder} is a vault already",
+            hint="a second vault would not know what the first one spent; to renew its keys: "
+            "covalue contributor rotate-keys",
+        )
+    password_file = settings.vault.password_file
+    if password_file is None:
+        raise InputError(
+            "the setting vault.password_file is missing",
+            hint='add password_file = "vault.password" under [vault] in covalue.toml',
+        )
+    address = _address(account) if account is not None else _keystore_address(settings)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not password_file.exists():
+        create_password(password_file)
+    key = BlsKey.create(folder / BLS_KEYSTORE, password_file)
+    create_node_key(folder / NODE_KEY)
+    (folder / RECORDS).symlink_to(records.resolve())
+    (folder / ACCOUNT).write_text(address + "\n", encoding="ascii")
+    return {
+        "vault": folder,
+        "account": address,
+        "records": records.resolve(),
+        "bls_public_key": key.public_key,
+        "node_public_key": folder / f"{NODE_KEY}.pub",
+        "password_file": password_file,
+        "next": "covalue contributor register --stake COVAL",
+    }
+
+
+def keys_of(settings: Settings, dao: Contracts) -> PublicKeys:
+    """The keys in the vault's folder, as the registry wants them."""
+    folder = settings.vault.path
+    return public_keys(
+        dao,
+        account=read_account(folder),
+        bls_key=open_bls_key(settings.vault),
+        node_key_hash=node_key_hash(public_pem(folder / f"{NODE_KEY}.pub")),
+    )
+
+
+def check_records(vault: Vault, task: Task) -> dict[str, object]:
+    """What of the records fits a task. Shown to their owner only."""
+    found = vault.records.check(task)
+    return {
+        "rows": len(found.accepted),
+        "rows_that_count": int(found.accepted.sum()),
+        "duplicates": found.duplicates,
+        "problems": [
+            {
+                "line": problem.line,
+                "column": problem.column,
+                "value": problem.value,
+                "expected": problem.expected,
+            }
+            for problem in found.problems[:PROBLEMS_SHOWN]
+        ],
+        "problems_in_all": len(found.problems),
+    }
+
+
+def tell_check(out: Console, found: Mapping[str, Any]) -> None:
+    """The result of `covalue contributor check` in words: what counts, what does not and why."""
+    lines = [
+        f"ledger: {found['ledger_entries']} entries; epsilon "
+        f"{found['epsilon_spent_micro'] / 1e6:g} spent, "
+        f"{found['epsilon_charged_micro'] / 1e6:g} charged, "
+        f"{found['epsilon_limit_micro'] / 1e6:g} is the lifetime limit"
+    ]
+    if "rows" in found:
+        lines.append(f"records: {found['rows_that_count']} of {found['rows']} rows count")
+        lines += [
+            f"  line {each['line']}, {each['column']}: got {each['value']!r}, expected "
+            f"{each['expected']}"
+            for each in found["problems"]
+        ]
+        unshown = found["problems_in_all"] - len(found["problems"])
+        if unshown:
+            lines.append(f"  and {unshown} more")
+        if found["problems_in_all"]:
+            lines.append("  rows with such a cell stay out; correct them, or leave them out")
+        if found["duplicates"]:
+            lines.append(f"  {found['duplicates']} rows equal an earlier one; each counts")
+        if not found["rows_that_count"]:
+            lines.append("  no row counts: updates would be noise alone, and earn nothing")
+        can = (
+            "the ledger can afford all of it" if found["affordable"] else "NOT affordable: refused"
+        )
+        lines.append(f"task: {can}")
+    for line in lines:
+        out.print(plain_text(line), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def replace_keys(settings: Settings, *, keep: bool) -> Iterator[None]:
+    """New key files in place of the old ones, which move aside; undone where the block fails, or
+    with `keep` false (a dry run)."""
+    folder = settings.vault.path
+    names = (BLS_KEYSTORE, NODE_KEY, f"{NODE_KEY}.pub")
+    number = 1
+    while any((folder / f"{name}.old-{number}").exists() for name in names):
+        number += 1
+    for name in names:
+        (folder / name).rename(folder / f"{name}.old-{number}")
+    kept = False
+    try:
+        password_file = settings.vault.password_file
+        assert password_file is not None
+        BlsKey.create(folder / BLS_KEYSTORE, password_file)
+        create_node_key(folder / NODE_KEY)
+        yield
+        kept = keep
+    finally:
+        if not kept:
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+                (folder / f"{name}.old-{number}").rename(folder / name)
+
+
+def _keystore_address(settings: Settings) -> str:
+    keystore = settings.account.keystore
+    if keystore is None:
+        raise InputError(
+            "no account named",
+            hint="give --account ADDRESS, or set account.keystore in covalue.toml",
+        )
+    try:
+        stated = json.loads(keystore.read_bytes())["address"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{keystore} does not state its address", hint="give --account ADDRESS"
+        ) from error
+    return _address("0x" + str(stated).removeprefix("0x"))
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+        raise InputError(f"not an account: {text!r}", hint="expected 0x and 40 hex digits")
+    return text.lower()
