@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's closing tables on a terminal of eighty columns."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from demo.baselines import Quality
+from demo.cast import COVAL
+from demo.result import DemoResult, Provenance, Standing, tell
+
+EXCLUDED = "round 12: bad signature"
+
+
+def standing(number: int) -> Standing:
+    return Standing(
+        name=f"contributor {number}",
+        behaviour="flips labels",
+        rows=100_000 + number,
+        epsilon_micro=7_990_000 + number,
+        score_pico=-123_400_000_000 * number,
+        payout_wei=(9_000 + number) * COVAL,
+        claimed_wei=(9_000 + number) * COVAL,
+        excluded=EXCLUDED,
+    )
+
+
+def result() -> DemoResult:
+    return DemoResult(
+        source="rows.csv",
+        division="20 contributors by geography (k-means on location)",
+        family="kernel",
+        standings=tuple(standing(number) for number in range(1, 21)),
+        qualities=(Quality(name="this task's model", r2=0.8, mdape=0.1),),
+        provenance=Provenance(
+            release=1,
+            task_id=1,
+            task_digest="a" * 64,
+            model_sha256="b" * 64,
+            epsilon_micro=8_000_000,
+            delta_e12=10_000_000,
+            contributors=20,
+            rounds=30,
+            block=1_000,
+        ),
+        valuation={"told": "255,947 EUR (90% between 185,488 and 353,169)"},
+        audit_ok=True,
+        audit_checks=40,
+        audit_failure="",
+        picture=Path("demo.png"),
+        folder=Path("demo-out"),
+        curl="curl",
+        rpc_url="http://127.0.0.1:8545",
+        seconds=60.0,
+    )
+
+
+def test_every_cell_can_be_read_on_eighty_columns() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    tell(result(), console)
+    lines = console.export_text().splitlines()
+    # below the verdict stand commands and paths: to be copied whole, so never broken
+    verdict = next(at for at, line in enumerate(lines) if line.startswith("Audit passed"))
+    assert max(map(len, lines[:verdict])) <= 80
+    assert "…" not in "".join(lines)
+    for number in range(1, 21):
+        each = standing(number)
+        wanted = (
+            f"│ {number:2} │ {each.behaviour} │ {each.rows:,} │ 7.99 │ "
+            f"{each.score_pico / 1e12:+.4f} │ {each.payout_wei / COVAL:,.1f} │ {EXCLUDED[:9]}"
+        )
+        assert [line for line in lines if line.startswith(wanted)], wanted
+    assert [line for line in lines if line.endswith("a" * 64)]
+    assert [line for line in lines if line.endswith("b" * 64)]
+
+
+def test_json_keeps_what_was_claimed() -> None:
+    plain = result().as_json()["standings"]
+    assert isinstance(plain, tuple)
+    assert [each["claimed_wei"] for each in plain][:2] == [str(9_001 * COVAL), str(9_002 * COVAL)]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""States on their grids, the step in plain Python, displacements that add up."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dao.errors import RecordError, TaskError
+from rounds.state import (
+    decode_state,
+    decode_update,
+    encode_state,
+    initial_state,
+    state_from_float,
+    state_to_float,
+    sum_updates,
+)
+from rounds.step import Displacement, advance, check_vectors, step, take_back
+from tests.unit.rounds.round_world import make_task
+
+D = 5
+NEWTON = make_task(parameters=D, rounds=6)
+ADAM = make_task(parameters=D, rounds=6, optimiser="adam")
+VECTORS = {
+    "gain": np.array([0.3, 1.0, 2.0, 0.7, 5.0]),
+    "ridge": np.array([0.0, 0.1, 1.0, 3.0, 9.0]),
+}
+
+
+def _half_even(value: float) -> int:
+    return round(Fraction(value) * 2**40)
+
+
+def _slow_newton(theta: list[int], total: list[float], round_number: int) -> list[int]:
+    """One Newton step with Python floats, in the documented order."""
+    eta = NEWTON.optimiser.eta_micro[round_number - 1] / 1e6
+    out = []
+    for i in range(D):
+        gain, ridge = float(VECTORS["gain"][i]), float(VECTORS["ridge"][i])
+        value = theta[i] * 2.0**-40
+        x = -(total[i] / (400.0 * gain)) - ridge * value
+        out.append(_half_even(value + (eta * x) / (1.0 + ridge)))
+    return out
+
+
+def _slow_adam(state: list[list[int]], total: list[float], t: int) -> list[list[int]]:
+    eta, b1, b2, eps = 0.05, 0.9, 0.99, 1e-6
+    p1 = p2 = 1.0
+    for _ in range(t):
+        p1, p2 = p1 * b1, p2 * b2
+    theta, m, v = [], [], []
+    for i in range(D):
+        g = total[i] / 400.0
+        new_m = b1 * (state[1][i] * 2.0**-40) + (1.0 - b1) * g
+        new_v = _half_even(b2 * (state[2][i] * 2.0**-40) + (1.0 - b2) * (g * g))
+        root = math.sqrt(new_v * 2.0**-40 / (1.0 - p2)) + eps
+        move = eta * (new_m / (1.0 - p1)) / root
+        theta.append(_half_even(state[0][i] * 2.0**-40 - move))
+        m.append(_half_even(new_m))
+        v.append(new_v)
+    return [theta, m, v]
+
+
+@pytest.mark.parametrize("optimiser", ["newton", "adam"])
+def test_step_is_bit_for_bit_that_of_plain_python(optimiser: str) -> None:
+    rng = np.random.default_rng(0)
+    task = NEWTON if optimiser == "newton" else ADAM
+    state = decode_state(task, initial_state(task, rng.normal(size=D)))
+    for t in range(1, 7):
+        total = rng.normal(size=D) * 300
+        after = step(task, VECTORS, state, total, round_number=t)
+        if optimiser == "newton":
+            assert after.tolist() == [_slow_newton(state[0].tolist(), total.tolist(), t)]
+        else:
+            assert after.tolist() == _slow_adam(state.tolist(), total.tolist(), t)
+        state = after
+
+
+@pytest.mark.parametrize("task", [NEWTON, ADAM], ids=["newton", "adam"])
+def test_displacements_add_up_to_the_trajectory(task) -> None:
+    """theta = base + sum of displacements, the base being the run in which nobody sends anything;
+    for adam with the real run's second moment held."""
+    rng = np.random.default_rng(1)
+    start = decode_state(task, initial_state(task, rng.normal(size=D)))
+    real = start
+    players = [Displacement.zero(task) for _ in range(3)]
+    silent = Displacement(
+        phi=state_to_float(task, start[0]),
+        momentum=None if task is NEWTON else np.zeros(D),
+    )
+    for t in range(1, 7):
+        updates = rng.normal(size=(3, D)) * 100
+        real = step(task, VECTORS, real, updates.sum(axis=0), round_number=t)
+        options = {"round_number": t, "state_after": real}
+        players = [
+            advance(task, VECTORS, player, update, **options)
+            for player, update in zip(players, updates, strict=True)
+        ]
+        silent = advance(task, VECTORS, silent, np.zeros(D), **options)
+    together = silent.phi + sum(player.phi for player in players)
+    assert np.allclose(state_to_float(task, real[0]), together, atol=20 * 2.0**-40)
+    without = state_to_float(task, take_back(task, real, players[1]))
+    if task is NEWTON:
+        rest = silent.phi + players[0].phi + players[2].phi
+        assert np.allclose(without[0], rest, atol=20 * 2.0**-40)
+    else:
+        before = state_to_float(task, real)
+        assert np.array_equal(without[[0, 2]], before[[0, 2]])
+        rest = players[0].momentum + players[2].momentum
+        assert np.allclose(without[1], rest, atol=20 * 2.0**-40)
+
+
+def test_many_displacements_advance_as_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    many = Displacement.zero(ADAM, many=4)
+    singles = [Displacement.zero(ADAM) for _ in range(4)]
+    after = np.abs(rng.integers(1, 2**40, size=(3, D)))
+    for t in (1, 2):
+        updates = rng.normal(size=(4, D))
+        options = {"round_number": t, "state_after": after}
+        many = advance(ADAM, {}, many, updates, **options)
+        singles = [
+            advance(ADAM, {}, each, update, **options)
+            for each, update in zip(singles, updates, strict=True)
+        ]
+    assert np.array_equal(many.phi, np.stack([each.phi for each in singles]))
+
+
+def test_sums_of_updates_are_exact_even_at_the_edge_of_the_range() -> None:
+    edge = 2**62 - 1
+    updates = [np.array([edge, -edge, 1]), np.array([edge, -edge, 2]), np.array([edge, edge, -3])]
+    total = sum_updates(updates, parameters=3)
+    assert total.tolist() == [float(3 * edge), float(-edge), 0.0]
+    assert sum_updates([], parameters=2).tolist() == [0.0, 0.0]
+
+
+def test_bytes_of_wrong_length_or_range_are_refused() -> None:
+    with pytest.raises(RecordError, match="39 bytes, expected 40"):
+        decode_update(NEWTON, bytes(39))
+    for edge in (2**62, -(2**62), -(2**63)):
+        with pytest.raises(RecordError, match="integer 1 is"):
+            decode_update(NEWTON, np.array([0, edge, 0, 0, 0]).astype("<i8").tobytes())
+    with pytest.raises(RecordError, match="second moment"):
+        decode_state(ADAM, encode_state(np.full((3, D), -1)))
+    inside = np.array([2**62 - 1, -(2**62) + 1, 0, 1, -1])
+    assert decode_update(NEWTON, inside.astype("<i8").tobytes()).tolist() == inside.tolist()
+
+
+def test_a_model_that_leaves_its_range_is_the_tasks_fault() -> None:
+    with pytest.raises(TaskError, match="range"):
+        state_from_float(NEWTON, np.array([1e30]))
+    with pytest.raises(TaskError, match="range"):
+        state_from_float(NEWTON, np.array([np.nan]))
+
+
+def test_a_round_or_a_set_up_that_does_not_fit_is_refused() -> None:
+    state = decode_state(NEWTON, initial_state(NEWTON, np.zeros(D)))
+    for number in (0, 7):
+        with pytest.raises(TaskError, match="6 rounds"):
+            step(NEWTON, VECTORS, state, np.zeros(D), round_number=number)
+    with pytest.raises(TaskError, match="gain"):
+        check_vectors(NEWTON, {})
+    with pytest.raises(TaskError, match="ridge"):
+        check_vectors(NEWTON, VECTORS | {"ridge": np.zeros(D + 1)})
+    constants = ADAM.optimiser.model_copy(update={"beta2_micro": 10**6})
+    with pytest.raises(TaskError, match="below 1"):
+        check_vectors(ADAM.model_copy(update={"optimiser": constants}), {})

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of stretches by the long way round: retraining every coalition."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from dao.records import StretchScores
+from privacy.engine import clipped_sum
+from rewards.shapley import shapley_by_definition
+from rounds.coalition import module_outputs
+from rounds.judge import noise_updates
+from rounds.score import (
+    ScoredRound,
+    judging_rows,
+    score_stretch,
+    stretch_moves,
+)
+from rounds.state import decode_state, decode_update, state_to_float, update_to_float
+from tests.unit.rounds.round_world import World, make_world
+from valuation.family import JudgeRows, Prepared
+
+
+def scored_rounds(world: World) -> list[ScoredRound]:
+    states = [*world.states[1:], world.state]
+    return [
+        ScoredRound(record=record, base_state=base, model=model, updates=updates)
+        for record, base, model, updates in zip(
+            world.records, world.states, states, world.updates, strict=True
+        )
+    ]
+
+
+def _sealed(world: World, rows: int = 50) -> JudgeRows:
+    rng = np.random.default_rng(99)
+    inputs = rng.normal(size=(rows, world.family.width))
+    return JudgeRows(inputs, inputs[:, 0] - 0.5 * inputs[:, 1] + 0.2 * rng.normal(size=rows))
+
+
+def _public_gradient(world: World, state: bytes) -> np.ndarray:
+    rows = world.family.judge
+    theta = state_to_float(world.task, decode_state(world.task, state))[0]
+    return clipped_sum(
+        world.family.module(theta),
+        rows.inputs,
+        rows.residual,
+        np.arange(len(rows.residual)),
+        clip_norm=1.0,
+        max_rows=1,
+        huber=1.0,
+    )
+
+
+def _retrained(world: World, rounds: list[ScoredRound], members: frozenset[str]) -> np.ndarray:
+    """theta after the stretch had only `members` and the public rows sent updates: the plain
+    recursion on floats, not rounded, with the recorded second moments."""
+    task, vectors = world.task, world.family.optimiser_vectors()
+    state = state_to_float(task, decode_state(task, rounds[0].base_state))
+    theta = state[0]
+    momentum = state[1] if len(state) == 3 else None
+    for each in rounds:
+        t = each.record.position.round
+        total = _public_gradient(world, each.base_state)
+        for receipt in each.record.receipts:
+            if receipt.body.contributor in members:
+                update = decode_update(task, each.updates[receipt.body.contributor])
+                total = total + update_to_float(task, update)
+        n, eta = task.policy.public_n, task.optimiser.eta_micro[t - 1] / 1e6
+        if momentum is None:
+            gain, ridge = vectors["gain"], vectors["ridge"]
+            theta = theta + eta * (-total / (n * gain) - ridge * theta) / (1 + ridge)
+        else:
+            square = state_to_float(task, decode_state(task, each.model))[2]
+            momentum = 0.9 * momentum + 0.1 * total / n
+            root = np.sqrt(square / (1 - 0.99**t)) + 1e-6
+            theta = theta - eta * momentum / (1 - 0.9**t) / root
+    return theta
+
+
+def _value(world: World, theta: np.ndarray, rows: JudgeRows) -> float:
+    predicted = world.family.predict(Prepared(rows.inputs, np.zeros(0), None, np.zeros(0)), theta)
+    return -float(np.mean((rows.residual - predicted) ** 2))
+
+
+@pytest.mark.parametrize("hidden", [0, 3], ids=["kernel", "mlp"])
+def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
+    world = make_world(contributors=3, width=6, hidden=hidden, noise_players=2).play(6)
+    rows = _sealed(world)
+    stretch = scored_rounds(world)[3:]  # the second stretch, from a model already moved
+    scored = score_stretch(
+        world.task, world.family, world.family.optimiser_vectors(), world.addresses, stretch, rows
+    )
+
+    def value(members: frozenset[int]) -> float:
+        names = frozenset(world.addresses[i] for i in members)
+        return _value(world, _retrained(world, stretch, names), rows)
+
+    slow = shapley_by_definition(value, 3)
+    assert [each / 1e12 for each in scored.scores.scores_pico] == pytest.approx(slow, abs=1e-8)
+    assert (scored.scores.first_round, scored.scores.last_round) == (4, 6)
+    assert not scored.standard_errors.any()
+
+    # Noise players: the mean of what each adds first and last.
+    moves = stretch_moves(
+        world.task, world.family, world.family.optimiser_vectors(), world.addresses, stretch
+    )
+    everybody = moves.base + moves.members.sum(axis=0)
+    for player in range(2):
+        noise = moves.noise[player]
+        gains = [
+            _value(world, start + noise, rows) - _value(world, start, rows)
+            for start in (moves.base, everybody)
+        ]
+        got = scored.scores.noise_scores_pico[player] / 1e12
+        assert got == pytest.approx(np.mean(gains), abs=1e-9)
+    assert noise_updates(world.task, world.task.digest(), round_number=4).any()
+
+
+def test_all_coalitions_together_make_the_recorded_model_plus_the_public_member() -> None:
+    world = make_world(contributors=3, judged=True).play(3)
+    rounds = scored_rounds(world)
+    vectors = world.family.optimiser_vectors()
+    moves = stretch_moves(world.task, world.family, vectors, world.addresses, rounds)
+    for size in range(4):
+        for chosen in combinations(range(3), size):
+            names = frozenset(world.addresses[i] for i in chosen)
+            expected = _retrained(world, rounds, names)
+            assert np.allclose(moves.base + moves.members[list(chosen)].sum(axis=0), expected)
+
+
+def test_who_was_judged_out_scores_nothing_on_that_stretch() -> None:
+    world = make_world(contributors=6, judge_rounds=(2,), rows=300, public_n=1800)
+    flipper = world.addresses[3]
+    inputs, targets = world.rows[flipper]
+    world.rows[flipper] = (inputs, -targets)
+    world.play(3)
+    assert flipper in world.history.judged_out
+    scored = score_stretch(
+        world.task,
+        world.family,
+        world.family.optimiser_vectors(),
+        world.addresses,
+        scored_rounds(world),
+        _sealed(world),
+    )
+    assert scored.scores.scores_pico[3] == 0
+    assert all(scored.scores.scores_pico[i] != 0 for i in (0, 1, 2, 4, 5))
+
+
+def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
+    world = make_world(contributors=15, width=3, hidden=2, rows=20, noise_players=1).play(2)
+    arguments = (
+        world.task,
+        world.family,
+        {},
+        world.addresses,
+        scored_rounds(world),
+        _sealed(world, rows=20),
+    )
+    scored = score_stretch(*arguments)
+    assert (scored.standard_errors > 0).all()
+    assert score_stretch(*arguments).scores == scored.scores
+    moves = stretch_moves(*arguments[:-1])
+    ends = [
+        _value(world, theta, arguments[-1])
+        for theta in (moves.base, moves.base + moves.members.sum(axis=0))
+    ]
+    total = sum(scored.scores.scores_pico) / 1e12
+    assert total == pytest.approx(ends[1] - ends[0], abs=1e-9)
+
+
+def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> None:
+    world = make_world()
+    sealed = Prepared(np.ones((2, 24)), np.zeros(2), np.ones(2), np.zeros(2, dtype=np.int64))
+    assert judging_rows(world.family, sealed)[0] == "sealed-rows"
+    assert judging_rows(world.family, None) == ("public-rows", world.family.judge)
+    bare = make_world(judged=False).play(2)
+    assert judging_rows(bare.family, None) == ("nothing", None)
+    scored = score_stretch(
+        bare.task,
+        bare.family,
+        bare.family.optimiser_vectors(),
+        bare.addresses,
+        scored_rounds(bare),
+        None,
+    )
+    assert scored.scores == StretchScores(
+        first_round=1, last_round=2, scores_pico=(0,) * 4, noise_scores_pico=(0,) * 8
+    )
+
+
+def test_outputs_of_many_parameter_vectors_are_those_one_by_one() -> None:
+    world = make_world(hidden=4, width=5)
+    rng = np.random.default_rng(0)
+    thetas = rng.normal(size=(11, world.family.parameters))
+    inputs = rng.normal(size=(7, 5))
+    outputs = module_outputs(world.family.module(thetas[0]), thetas, inputs)
+    prepared = Prepared(inputs, np.zeros(0), None, np.zeros(0))
+    slow = [world.family.predict(prepared, theta) for theta in thetas]
+    assert np.allclose(outputs, slow, rtol=1e-12)

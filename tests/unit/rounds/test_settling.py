@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recorded scores to payouts, shares, epsilons and roots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dao.errors import ReplayMismatch
+from dao.records import ModelCard, RoundRecord, ScoreReport, StretchScores
+from privacy.accounting import task_epsilon_micro
+from rewards.merkle import EMPTY_ROOT, proof, verify
+from rounds.settle import Settlement, check_scores, noise_threshold, rounds_answered, settle
+from tests.unit.rounds.round_world import make_world
+
+WORLD = make_world(rounds=6, noise_players=4).play(3)
+
+
+def _stretch(scores: Sequence[int], noise: Sequence[int], first: int = 1) -> StretchScores:
+    return StretchScores(
+        first_round=first,
+        last_round=first + 2,
+        scores_pico=tuple(scores),
+        noise_scores_pico=tuple(noise),
+    )
+
+
+def _settle(
+    stretches: list[StretchScores], records: Sequence[RoundRecord] | None = None
+) -> Settlement:
+    return settle(
+        WORLD.task,
+        task_id=1,
+        roster=WORLD.addresses,
+        records=WORLD.records if records is None else records,
+        stretches=stretches,
+    )
+
+
+def test_scores_add_up_and_pass_the_noise_players_to_be_paid() -> None:
+    settled = _settle(
+        [_stretch([600, 300, 5, -50], [5, -5, 3, 0]), _stretch([0, 0, 1, 900], [1, 0, 0, 0], 4)]
+    )
+    assert [each.score_pico for each in settled.results] == [600, 300, 6, 850]
+    assert settled.threshold_pico == noise_threshold([6, -5, 3, 0])
+    budget = WORLD.task.terms.budget_wei
+    assert [each.payout_wei for each in settled.results] == [
+        budget * 600 // 1750,
+        budget * 300 // 1750,
+        0,
+        budget * 850 // 1750,
+    ]
+    assert settled.payout_total_wei == sum(each.payout_wei for each in settled.results) <= budget
+    assert sum(each.share_wad for each in settled.results) <= 10**18
+    assert [leaf.account for leaf in settled.payout_leaves] == [
+        WORLD.addresses[i] for i in (0, 1, 3)
+    ]
+    for index, leaf in enumerate(settled.payout_leaves):
+        assert verify(settled.payout_root, leaf, proof(settled.payout_leaves, index))
+
+
+@pytest.mark.promise(8)
+@given(
+    st.lists(st.tuples(*[st.integers(-(2**53) + 1, 2**53 - 1)] * 4), min_size=1, max_size=4),
+    st.lists(st.tuples(*[st.integers(-(2**53) + 1, 2**53 - 1)] * 4), min_size=4, max_size=4),
+)
+def test_promise_8_no_scores_pay_more_than_the_budget(scores, noise) -> None:
+    stretches = [_stretch(s, n) for s, n in zip(scores, noise, strict=False)]
+    settled = _settle(stretches)
+    assert settled.payout_total_wei <= WORLD.task.terms.budget_wei
+    assert sum(leaf.amount for leaf in settled.payout_leaves) == settled.payout_total_wei
+    assert sum(leaf.amount for leaf in settled.share_leaves) <= 10**18
+    for result in settled.results:
+        assert result.payout_wei == 0 or result.score_pico > settled.threshold_pico
+
+
+@given(st.lists(st.integers(-(2**60), 2**60), min_size=1, max_size=80))
+def test_the_threshold_is_three_deviations_above_the_noise_and_never_below_its_best(
+    totals: list[int],
+) -> None:
+    threshold = noise_threshold(totals)
+    assert threshold >= max(0, *totals)
+    spread = stdev(totals) if len(totals) > 1 else 0
+    expected = max(0, *totals, mean(totals) + 3 * spread)
+    assert threshold == pytest.approx(expected, rel=1e-9, abs=5)
+
+
+def test_nothing_is_paid_where_nothing_judged() -> None:
+    settled = _settle([_stretch([0] * 4, [0] * 4)])
+    assert settled.payout_total_wei == 0
+    assert settled.payout_root == settled.share_root == EMPTY_ROOT
+
+
+def test_who_was_judged_out_keeps_no_gain() -> None:
+    world = make_world(contributors=6, judge_rounds=(2,), rows=300, public_n=1800)
+    flipper = world.addresses[3]
+    inputs, targets = world.rows[flipper]
+    world.rows[flipper] = (inputs, -targets)
+    world.play(3)
+    settled = settle(
+        world.task,
+        task_id=1,
+        roster=world.addresses,
+        records=world.records,
+        stretches=[_stretch([100] * 6, [0] * 8)],
+    )
+    assert [each.score_pico for each in settled.results] == [100, 100, 100, 0, 100, 100]
+    assert settled.results[3].payout_wei == settled.results[3].share_wad == 0
+    # It answered rounds 1 and 2 and was not asked again.
+    assert settled.results[3].rounds_answered == 2
+    assert settled.results[0].rounds_answered == 3
+
+
+def test_epsilon_is_that_of_the_rounds_answered() -> None:
+    policy = WORLD.task.policy
+    settled = _settle([_stretch([1] * 4, [0] * 4)])
+    expected = task_epsilon_micro(
+        rounds=3,
+        noise_multiplier_micro=policy.noise_multiplier_micro,
+        delta_e12=policy.delta_e12,
+    )
+    assert {each.epsilon_micro for each in settled.results} == {expected}
+    assert 0 < expected < policy.epsilon_micro
+    assert rounds_answered("0x" + "99" * 20, WORLD.records) == 0
+
+
+def _report(stretches: list[StretchScores]) -> ScoreReport:
+    settled, task = _settle(stretches), WORLD.task
+    return ScoreReport(
+        kind="covalue.scores/1",
+        chain_id=1,
+        ledger="0x" + "1e" * 20,
+        task_id=1,
+        task_digest=task.digest(),
+        model=WORLD.base,
+        judged_on="sealed-rows",
+        parts=(),
+        stretches=tuple(stretches),
+        threshold_pico=settled.threshold_pico,
+        results=settled.results,
+        payout_total_wei=settled.payout_total_wei,
+        payout_root=settled.payout_root,
+        share_root=settled.share_root,
+        card=ModelCard(
+            kind="covalue.card/1",
+            task_digest=task.digest(),
+            title="t",
+            asset_class="a",
+            target=task.target,
+            family="kernel",
+            model=WORLD.base,
+            rounds=6,
+            epsilon_micro=1,
+            delta_e12=1,
+            contributors=4,
+            rows_judged=0,
+            r2_micro=0,
+            mdape_micro=0,
+            interval_level_micro=0,
+            interval_halfwidth_micro=0,
+            licence="l",
+        ),
+    )
+
+
+def _check(report: ScoreReport, recomputed: list[StretchScores]) -> None:
+    check_scores(
+        report,
+        judged_on="sealed-rows",
+        stretches=recomputed,
+        settlement=_settle(list(report.stretches)),
+    )
+
+
+@pytest.mark.promise(7)
+def test_promise_7_scores_are_found_within_the_tolerance_and_money_exactly() -> None:
+    recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
+    report = _report(recorded)
+    _check(report, recorded)
+    _check(report, [_stretch([10**9 + 1_500, 2 * 10**9 - 1_500, 999, 5], [3, 4, 5, 6])])
+    with pytest.raises(ReplayMismatch, match=r"stretches\[0\].scores_pico\[1\]"):
+        _check(report, [_stretch([10**9, 2 * 10**9 + 5_000, 0, 5], [3, 4, 5, 6])])
+    with pytest.raises(ReplayMismatch, match=r"stretches\[0\].noise_scores_pico\[3\]"):
+        _check(report, [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 2_000])])
+    with pytest.raises(ReplayMismatch, match="first_round"):
+        _check(report, [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6], first=2)])
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(
+    ("field", "value", "place"),
+    [
+        ("threshold_pico", 1, "score report, threshold_pico"),
+        ("payout_total_wei", 1, "score report, payout_total_wei"),
+        ("payout_root", EMPTY_ROOT, "score report, payout_root"),
+        ("share_root", EMPTY_ROOT, "score report, share_root"),
+        ("judged_on", "public-rows", "score report, judged_on"),
+    ],
+)
+def test_promise_7_any_changed_number_of_a_report_is_named(field, value, place) -> None:
+    recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
+    bent = _report(recorded).model_copy(update={field: value})
+    with pytest.raises(ReplayMismatch) as caught:
+        _check(bent, recorded)
+    assert caught.value.place == place
+
+
+def test_a_changed_payout_of_one_contributor_is_named() -> None:
+    recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
+    report = _report(recorded)
+    more = report.results[1].model_copy(update={"payout_wei": report.results[1].payout_wei + 1})
+    bent = report.model_copy(update={"results": (report.results[0], more, *report.results[2:])})
+    with pytest.raises(ReplayMismatch, match=r"results\[1\].payout_wei"):
+        _check(bent, recorded)
