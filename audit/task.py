@@ -33,7 +33,7 @@ from dao.messages import recover_round_record_signer
 from dao.records import Checkpoint, SignedRoundRecord, Task
 from dao.store import Store
 from dao.task_terms import terms_problems
-from privacy.accounting import task_epsilon_micro
+from privacy.accounting import policy_epsilon_micro
 from rounds.replay import ReplayInput, ReplayPoint, replay_round
 from rounds.report import ReportInput, check_report
 from rounds.score import ScoredRound
@@ -131,16 +131,12 @@ class _Audit:
             problems = terms_problems(task, of_digest(chain.task.task_digest), chain.terms)
             if problems:
                 raise RecordError("; ".join(problems))
-            self._equal("rounds", on_chain=chain.terms.rounds, recomputed=task.policy.rounds)
+            self._equal("rounds", on_chain=chain.terms.rounds, recomputed=task.total_rounds)
         with self._check("task epsilon"):
             self._equal(
                 "policy.epsilon_micro",
                 on_chain=task.policy.epsilon_micro,
-                recomputed=task_epsilon_micro(
-                    rounds=task.policy.rounds,
-                    noise_multiplier_micro=task.policy.noise_multiplier_micro,
-                    delta_e12=task.policy.delta_e12,
-                ),
+                recomputed=policy_epsilon_micro(task.policy),
             )
         with self._check("task set-up"):
             setup = read_blob(self._store, task.model.setup, place="set-up")

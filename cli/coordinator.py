@@ -96,7 +96,7 @@ def run(
             settings,
             task_id=task,
             task_bundle_sha256=record.bundle_sha256,
-            on_entry=lambda entry: _tell(entry, record.policy.rounds),
+            on_entry=lambda entry: _tell(entry, record.total_rounds),
         )
     emit(_standing(dao, task), as_json=as_json)
 

@@ -135,15 +135,36 @@ class PrivacyUnit(Record):
     max_rows: Positive
 
 
-class PrivacyPolicy(Record):
-    """Full-batch Gaussian mechanism per round: sum of per-unit gradients clipped to `clip_norm`
-    plus N(0, (noise_multiplier * clip_norm)^2). `epsilon_micro` is what all `rounds` cost at
-    `delta_e12`, by the exact Gaussian-DP formula, rounded up."""
+class Sampling(Record):
+    """Poisson-sampled local steps: each of the `steps` of a round takes every unit with probability
+    `rate_micro` and adds noise of its own, also where nothing was taken. Between two steps the
+    contributor's own model moves by -eta * (noisy sum) / (rate * local_units), `local_units` being
+    a public number; the update is the sum of the noisy sums."""
 
-    mechanism: Literal["gaussian-full-batch"]
+    rate_micro: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    steps: Annotated[int, Field(strict=True, ge=1, le=1_000)]
+    eta_micro: Positive
+    local_units: Positive
+
+
+class PrivacyPolicy(Record):
+    """What the releases of a task cost one unit.
+
+    A training round releases the sum of per-unit gradients clipped to `clip_norm` plus
+    N(0, (noise_multiplier * clip_norm)^2); with `sampling` the sum over its local steps. A survey
+    and a calibration are histograms in which one unit counts at most 1, plus N(0, noise^2); 0 means
+    that there is none. Calibration units take no part in training, so the two compose in parallel.
+    `epsilon_micro` is what all of it costs at `delta_e12`, rounded up: by the exact Gaussian-DP
+    formula, or with sampling by privacy loss distributions."""
+
+    mechanism: Literal["gaussian-full-batch", "gaussian-poisson"]
     clip_norm_nano: Positive
     noise_multiplier_micro: Positive
     rounds: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    """Training rounds; `Task.total_rounds` counts survey and calibration too."""
+    sampling: Sampling | None
+    survey_noise_micro: Count
+    calibration_noise_micro: Count
     delta_e12: Positive
     epsilon_micro: Positive
     public_n: Positive
@@ -195,12 +216,27 @@ class Aggregation(Record):
     which rounds the public rows judge; who scores below `judge_noise_factor_micro` times the worst
     simulated noise player is excluded from then on and its past displacement is taken back."""
 
-    rule: Literal["sum"]
+    rule: Literal["sum", "wiener"]
+    """`wiener` weighs each contributor's update by what its survey says that it can know."""
+    survey_cells: Count
+    """Cells of the survey's histogram; 0 without a survey."""
     max_units: Positive
     copy_correlation_micro: Positive
     judge_rounds: tuple[Positive, ...]
     judge_noise_factor_micro: Positive
     noise_players: Positive
+
+
+class Calibration(Record):
+    """How intervals are made. A share of every contributor's units is kept out of training; after
+    the last training round each contributor releases a noisy histogram of their residuals, divided
+    by the difficulty of each row: for every one of `groups` groups, len(edges_micro) + 1 bins, the
+    first and the last open-ended. Edges rise strictly; residuals are on the standardised target."""
+
+    share_micro: Annotated[int, Field(strict=True, ge=1, lt=1_000_000)]
+    groups: Annotated[int, Field(strict=True, ge=1, le=256)]
+    edges_micro: tuple[SafeInt, ...] = Field(min_length=1, max_length=256)
+    level_micro: Annotated[int, Field(strict=True, ge=1, lt=1_000_000)]
 
 
 class ValidationPart(Record):
@@ -245,11 +281,20 @@ class Task(Record):
     model: ModelSpec
     optimiser: Optimiser
     aggregation: Aggregation
+    calibration: Calibration | None
     public_rows: BlobRef | None
     parts: tuple[ValidationPart, ...]
     terms: Terms
     bundle_sha256: Digest
     licence: Text
+
+    @property
+    def total_rounds(self) -> int:
+        """Rounds in all: survey (if any), training, calibration (if any)."""
+        policy = self.policy
+        return policy.rounds + sum(
+            noise > 0 for noise in (policy.survey_noise_micro, policy.calibration_noise_micro)
+        )
 
 
 # --- the round ------------------------------------------------------------------------------
@@ -266,11 +311,14 @@ class Position(Record):
 
 
 class DpEvent(Record):
-    """What one update cost, apart from how it is accounted."""
+    """What one update cost, apart from how it is accounted. `clip_norm` is how far one unit can
+    move it (in a histogram 1), the noise's deviation is `noise_multiplier * clip_norm`; with
+    `sampling` both are of one of its local steps."""
 
-    mechanism: Literal["gaussian-full-batch"]
+    mechanism: Literal["gaussian-full-batch", "gaussian-poisson", "gaussian-histogram"]
     clip_norm_nano: Positive
     noise_multiplier_micro: Positive
+    sampling: Sampling | None
     seeded: bool
     """True where the noise came from a fixed seed (simulation and tests only)."""
 

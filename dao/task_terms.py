@@ -36,7 +36,7 @@ def chain_terms(task: Task, cid: str, *, now: int, governance_seconds: int) -> C
         budget_wei=terms.budget_wei,
         stake_wei=terms.stake_wei,
         part_bond_wei=terms.part_bond_wei,
-        rounds=task.policy.rounds,
+        rounds=task.total_rounds,
         checkpoint_length=terms.checkpoint_length,
         min_contributors=terms.min_contributors,
         max_contributors=terms.max_contributors,

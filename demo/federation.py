@@ -75,7 +75,7 @@ def federate(
                 coordinator,
                 task_id=task_id,
                 task_bundle_sha256=task.bundle_sha256,
-                on_entry=lambda entry: _tell_entry(entry, task.policy.rounds, progress),
+                on_entry=lambda entry: _tell_entry(entry, task.total_rounds, progress),
                 meanwhile=watch.look,
             )
             watch.look()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
 from dao.records import Task
-from privacy.engine import clipped_sum
-from privacy.mechanism import clip_norm, private_update
 from privacy.noise import SeededNoise
+from rounds.contribution import contribution
+from rounds.phases import kind_of, release_of, training_round
 from rounds.state import decode_state, decode_update, state_to_float, sum_updates
 from rounds.step import step
 from valuation.covariance import covariance
@@ -63,32 +63,19 @@ def train_in_process(
         seed: of the noise, which is therefore not private: for simulation only.
         on_round: told the round's number and theta after it.
     """
-    policy, huber = task.policy, task.model.huber_micro
     vectors = family.optimiser_vectors()
     state = decode_state(task, initial)
-    for number in range(1, policy.rounds + 1):
-        module = family.module(state_to_float(task, state[0]))
+    for number in range(1, task.total_rounds + 1):
+        if kind_of(task, number) != "train":
+            continue
+        theta, release = state_to_float(task, state[0]), release_of(task, number)
         updates = []
         for index, prepared in enumerate(contributors):
-            assert prepared.residual is not None
-            total = clipped_sum(
-                module,
-                prepared.inputs,
-                prepared.residual,
-                prepared.units,
-                clip_norm=clip_norm(policy),
-                max_rows=task.unit.max_rows,
-                huber=huber / 1e6 if huber else None,
-            )
             noise = SeededNoise(f"forecast/{seed}/{index}/{number}".encode())
-            update = private_update(
-                total, policy, grid_bits=task.model.update_grid_bits, noise=noise
-            )
-            updates.append(decode_update(task, update))
-        added = np.ldexp(
-            sum_updates(updates, parameters=task.model.parameters), -task.model.update_grid_bits
-        )
-        state = step(task, vectors, state, added, round_number=number)
+            update = contribution(task, family, prepared, theta, number=number, noise=noise)
+            updates.append(decode_update(release, update))
+        added = np.ldexp(sum_updates(updates, length=release.length), -release.grid_bits)
+        state = step(task, vectors, state, added, round_number=training_round(task, number))
         if on_round is not None:
             on_round(number, state_to_float(task, state[0]))
     return state_to_float(task, state[0])

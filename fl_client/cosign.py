@@ -270,7 +270,7 @@ def _checked_checkpoint(work: _Replay, request: CosignRequest) -> bytes:
 def _expect_next(work: _Replay, record: Checkpoint) -> None:
     length = work.task.terms.checkpoint_length
     first = work.on_chain.last_round + 1
-    last = min(first + length - 1, work.task.policy.rounds)
+    last = min(first + length - 1, work.task.total_rounds)
     if (record.index, record.first_round, record.last_round) != (
         work.on_chain.checkpoint_count,
         first,

@@ -10,28 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dao.durable import fsync_folder
 from dao.errors import InputError
 from dao.records import Task
 from fl_client.refusals import Code, Refused
 from valuation.encode import encode
-from valuation.family import Family
+from valuation.family import Family, Prepared
 from valuation.rows import FrameCheck, check_frame, parse_csv
 
-
-@dataclass(frozen=True)
-class PreparedRows:
-    """Rows of one task: inputs [n, p], residual [n] (target minus public offset), units [n]."""
-
-    inputs: NDArray[np.float64]
-    residual: NDArray[np.float64]
-    units: NDArray[np.int64]
+_ARRAYS = ("inputs", "offset", "residual", "units")
 
 
 class RecordsFile:
@@ -41,13 +32,13 @@ class RecordsFile:
         self._path = path
         self._cache = cache
         self._digest: tuple[tuple[int, int], str] | None = None
-        self._loaded: tuple[str, PreparedRows] | None = None
+        self._loaded: tuple[str, Prepared] | None = None
 
     def check(self, task: Task) -> FrameCheck:
         """What of the file fits the task's schema, row by row; InputError for the whole file."""
         return check_frame(task, parse_csv(self._read(), name=self._path.name), with_target=True)
 
-    def prepared(self, task: Task, family: Family) -> PreparedRows:
+    def prepared(self, task: Task, family: Family) -> Prepared:
         """The task's rows, from memory, from the cache, or computed. Rows that do not fit the
         schema do not count. Refused(data) when the file is gone or not a table of the task."""
         try:
@@ -70,9 +61,8 @@ class RecordsFile:
         staged = folder.with_name(folder.name + ".new")
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True, mode=0o700)
-        np.save(staged / "inputs.npy", prepared.inputs)
-        np.save(staged / "residual.npy", prepared.residual)
-        np.save(staged / "units.npy", prepared.units)
+        for name in _ARRAYS:
+            np.save(staged / f"{name}.npy", getattr(prepared, name))
         staged.rename(folder)
         fsync_folder(folder.parent)
 
@@ -96,9 +86,10 @@ class RecordsFile:
         return self._digest[1]
 
 
-def _load(folder: Path) -> PreparedRows:
-    return PreparedRows(
-        inputs=np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False),
-        residual=np.load(folder / "residual.npy", mmap_mode="r", allow_pickle=False),
-        units=np.load(folder / "units.npy", mmap_mode="r", allow_pickle=False),
+def _load(folder: Path) -> Prepared:
+    return Prepared(
+        **{
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in _ARRAYS
+        }
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dao.cid import blob_ref, of_digest
 from dao.keystore import BlsKey
-from dao.records import DpEvent, Position, Receipt, ReceiptBody, Task
+from dao.records import Position, Receipt, ReceiptBody, Task
 from dao.store import Store
 from fl_client.answers import AnswerStore
 from fl_client.approval import ChainView, TaskOnChain, require_approved
@@ -29,10 +29,10 @@ from fl_client.policy import PolicyFloor, check_policy
 from fl_client.records_file import RecordsFile
 from fl_client.refusals import Code, Refused
 from fl_client.wire import TrainAnswer, TrainRequest
-from privacy.engine import clipped_sum
 from privacy.ledger import LedgerState, LifetimeLimit
-from privacy.mechanism import clip_norm, private_update
 from privacy.noise import NoiseSource, SecureNoise, SeededNoise
+from rounds.contribution import contribution
+from rounds.phases import event_of
 from rounds.state import theta_of
 from valuation.family import Family
 from valuation.loading import load_family
@@ -160,7 +160,7 @@ class Vault:
             task_digest=request.task_digest, policy=task.policy, limit=self.limit
         )
         noise = self._noise(request)
-        update = self._compute(task, family, request.base, noise)
+        update = self._compute(task, family, request, noise)
         answer = self._sealed(task, on_chain, request, base_sha256, update, noise)
         self._answers.stage(request.task_digest, request.round, answer)
         if reservation is not None:
@@ -199,10 +199,10 @@ class Vault:
                 f"{self.config.bundle_sha256}",
                 hint="install the version of Covalue that the task was made with",
             )
-        if request.round > task.policy.rounds:
+        if request.round > task.total_rounds:
             raise Refused(
                 Code.BAD_REQUEST,
-                f"round {request.round} is beyond the task's {task.policy.rounds}",
+                f"round {request.round} is beyond the task's {task.total_rounds}",
             )
 
     def _noise(self, request: TrainRequest) -> NoiseSource:
@@ -212,21 +212,12 @@ class Vault:
         place = f"{self.config.account}/{request.task_digest}/{request.round}".encode()
         return SeededNoise(seed + b"/" + place)
 
-    def _compute(self, task: Task, family: Family, base: bytes, noise: NoiseSource) -> bytes:
-        theta = theta_of(task, base)
+    def _compute(
+        self, task: Task, family: Family, request: TrainRequest, noise: NoiseSource
+    ) -> bytes:
         rows = self.records.prepared(task, family)
-        total = clipped_sum(
-            family.module(theta),
-            rows.inputs,
-            rows.residual,
-            rows.units,
-            clip_norm=clip_norm(task.policy),
-            max_rows=task.unit.max_rows,
-            huber=task.model.huber_micro / 1e6 if task.model.huber_micro else None,
-        )
-        return private_update(
-            total, task.policy, grid_bits=task.model.update_grid_bits, noise=noise
-        )
+        theta = theta_of(task, request.base)
+        return contribution(task, family, rows, theta, number=request.round, noise=noise)
 
     def _sealed(
         self,
@@ -249,12 +240,7 @@ class Vault:
             contributor=self.config.account,
             base_model_sha256=base_sha256,
             update=blob_ref(update),
-            event=DpEvent(
-                mechanism=task.policy.mechanism,
-                clip_norm_nano=task.policy.clip_norm_nano,
-                noise_multiplier_micro=task.policy.noise_multiplier_micro,
-                seeded=noise.seeded,
-            ),
+            event=event_of(task, request.round, seeded=noise.seeded),
         )
         receipt = Receipt(body=body, signature="0x" + self.sign(body.signing_digest()).hex())
         return TrainAnswer(receipt=receipt.canonical(), update=update)

@@ -33,7 +33,7 @@ def train_task(grid: Grid, context: CoordinatorContext) -> TrainingPoint:
     done = len([each for each in context.journal.entries if each["kind"] == "signed"])
     if done:
         context.tell("resumed", done)
-    rounds, length = context.task.policy.rounds, context.task.terms.checkpoint_length
+    rounds, length = context.task.total_rounds, context.task.terms.checkpoint_length
     index = 0
     while index * length < rounds:
         first, last = checkpoint_bounds(index=index, length=length, rounds=rounds)

@@ -41,7 +41,7 @@ def finish_task(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -
     context.store.pin(final.score_cid)
     context.tell(
         "scored",
-        context.task.policy.rounds,
+        context.task.total_rounds,
         judged_on=report.judged_on,
         payout_total_wei=str(report.payout_total_wei),
         r2_micro=report.card.r2_micro,
@@ -65,7 +65,7 @@ def finish_task(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -
     outcome = context.chain.send(call, context.account)
     context.tell(
         "closed",
-        context.task.policy.rounds,
+        context.task.total_rounds,
         signers=signers.bit_count(),
         gas=outcome.gas,
         transaction=outcome.transaction,
@@ -84,7 +84,7 @@ def finalise_task(context: CoordinatorContext) -> bool:
     ):
         return False
     outcome = context.chain.send(context.ledger.finalise(context.task_id), context.account)
-    context.tell("finalised", context.task.policy.rounds, transaction=outcome.transaction)
+    context.tell("finalised", context.task.total_rounds, transaction=outcome.transaction)
     return True
 
 
@@ -171,7 +171,7 @@ def _await_parts(context: CoordinatorContext) -> ChainTask:
         if not told:
             context.tell(
                 "revealing",
-                context.task.policy.rounds,
+                context.task.total_rounds,
                 opened=task.parts_opened,
                 parts=len(context.task.parts),
                 deadline=task.reveal_deadline,

@@ -78,7 +78,7 @@ def run_round(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> 
     context.tell(
         "round",
         number,
-        rounds=context.task.policy.rounds,
+        rounds=context.task.total_rounds,
         counted=len(record.receipts),
         excluded={each.contributor: each.reason for each in record.exclusions},
         refusals=fixed["refusals"],

@@ -14,11 +14,12 @@ Nothing here is an upper bound on a bound: only rounding is, and it always goes 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from scipy.special import log_ndtr, ndtr
 
 from dao.errors import TaskError
-from dao.records import PrivacyPolicy
+from dao.records import PrivacyPolicy, Sampling
 
 _BISECTIONS = 200
 
@@ -116,3 +117,53 @@ def mu_squared_nano(*, rounds: int, noise_multiplier_micro: int) -> int:
 def _check_delta(delta: float) -> None:
     if not 0.0 < delta < 1.0:
         raise TaskError(f"delta is {delta}, expected a number between 0 and 1")
+
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """Noise of every kind of release, in 1e-6; 0 where there is none."""
+
+    noise_multiplier_micro: int
+    survey_noise_micro: int
+    calibration_noise_micro: int
+
+
+def answered_epsilon_micro(
+    policy: PrivacyPolicy, *, trained: int, surveyed: bool, calibrated: bool
+) -> int:
+    """Epsilon of the rounds that one contributor answered, in 1e-6, rounded up."""
+    training = trained / (policy.noise_multiplier_micro / 1e6) ** 2
+    if surveyed:
+        training += 1.0 / (policy.survey_noise_micro / 1e6) ** 2
+    other = 1.0 / (policy.calibration_noise_micro / 1e6) ** 2 if calibrated else 0.0
+    mu = math.sqrt(max(training, other))
+    return math.ceil(epsilon_of_mu(mu, policy.delta_e12 / 1e12) * 1e6)
+
+
+def policy_epsilon_micro(policy: PrivacyPolicy) -> int:
+    """Epsilon of all releases of a task, in 1e-6, rounded up."""
+    return answered_epsilon_micro(
+        policy,
+        trained=policy.rounds,
+        surveyed=policy.survey_noise_micro > 0,
+        calibrated=policy.calibration_noise_micro > 0,
+    )
+
+
+def plan_noise(
+    epsilon: float,
+    *,
+    delta_e12: int,
+    rounds: int,
+    sampling: Sampling | None,
+    survey: bool,
+    calibrate: bool,
+) -> NoisePlan:
+    """Least noise with which all releases cost at most epsilon."""
+    sigma = noise_multiplier_micro(epsilon, delta_e12=delta_e12, rounds=rounds)
+    mu = mu_of_epsilon(epsilon, delta_e12 / 1e12)
+    return NoisePlan(
+        math.ceil(sigma / math.sqrt(0.96)) if survey else sigma,
+        math.ceil(1e6 / (0.2 * mu)) if survey else 0,
+        math.ceil(1e6 / mu) if calibrate else 0,
+    )

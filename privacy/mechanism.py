@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Gaussian mechanism: from a clipped sum to the bytes that leave the vault."""
+"""The Gaussian mechanism: from a private sum to the bytes that leave the vault."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,36 @@ SPARE_BITS = 4
 the rounding is there to hide."""
 
 
+@dataclass(frozen=True)
+class Release:
+    """What one update is.
+
+    Attributes:
+        length: numbers in it.
+        sensitivity: Euclidean norm by which one unit can move the sum before noise.
+        deviation: standard deviation of the noise in each coordinate.
+        grid_bits: it is rounded to the grid 2^-grid_bits.
+    """
+
+    length: int
+    sensitivity: float
+    deviation: float
+    grid_bits: int
+
+
 def clip_norm(policy: PrivacyPolicy) -> float:
     """C, in units of the loss gradient."""
     return policy.clip_norm_nano / 1e9
 
 
 def noise_deviation(policy: PrivacyPolicy) -> float:
-    """sigma * C: the standard deviation of the noise in each coordinate."""
+    """sigma * C: the standard deviation of the noise in each coordinate of one clipped sum."""
     return (policy.noise_multiplier_micro / 1e6) * clip_norm(policy)
 
 
-def update_grid_bits(policy: PrivacyPolicy) -> int:
-    """Smallest b with 2^-b <= sigma C / 256: rounding adds under 1e-5 of the variance."""
-    return math.ceil(math.log2(STEPS_PER_DEVIATION / noise_deviation(policy)))
+def least_grid_bits(deviation: float) -> int:
+    """Smallest b with 2^-b <= deviation / 256: rounding adds under 1e-5 of the variance."""
+    return math.ceil(math.log2(STEPS_PER_DEVIATION / deviation))
 
 
 def to_grid(values: NDArray[np.float64], *, bits: int) -> NDArray[np.int64]:
@@ -47,23 +65,31 @@ def to_grid(values: NDArray[np.float64], *, bits: int) -> NDArray[np.int64]:
     return np.clip(scaled, -edge, edge).astype(np.int64)
 
 
-def private_update(
-    total: NDArray[np.float64], policy: PrivacyPolicy, *, grid_bits: int, noise: NoiseSource
-) -> bytes:
-    """Add N(0, (sigma C)^2) to each coordinate of the clipped sum and round to the grid.
+def private_update(total: NDArray[np.float64], release: Release, *, noise: NoiseSource) -> bytes:
+    """Add N(0, deviation^2) to each coordinate of a sum and round to the grid.
 
-    Returns d little-endian int64. With `total` of sensitivity C this is (1/sigma)-Gaussian DP for
-    adding or removing one unit. TaskError where the grid is coarser than the noise allows, or so
-    fine that it hides nothing.
+    Returns `length` little-endian int64. With `total` of the release's sensitivity this is
+    (sensitivity / deviation)-Gaussian DP for adding or removing one unit. TaskError where the grid
+    is coarser than the noise allows, or so fine that it hides nothing.
     """
-    deviation = noise_deviation(policy)
-    least = update_grid_bits(policy)
-    if not least <= grid_bits <= least + SPARE_BITS:
+    _check_total(total, release)
+    return encode_update(total + release.deviation * noise.gaussian(release.length), release)
+
+
+def encode_update(noisy: NDArray[np.float64], release: Release) -> bytes:
+    """Bytes of a sum that holds the release's noise already; errors as `private_update`."""
+    _check_total(noisy, release)
+    least = least_grid_bits(release.deviation)
+    if not least <= release.grid_bits <= least + SPARE_BITS:
         raise TaskError(
-            f"update_grid_bits is {grid_bits}, expected {least} to {least + SPARE_BITS}"
-            f" for a noise deviation of {deviation}"
+            f"update_grid_bits is {release.grid_bits}, expected {least} to {least + SPARE_BITS}"
+            f" for a noise deviation of {release.deviation}"
         )
-    if total.ndim != 1 or not np.isfinite(total).all():
-        raise TaskError("the clipped sum is not one finite vector, as privacy.engine returns it")
-    noisy = total + deviation * noise.gaussian(len(total))
-    return to_grid(noisy, bits=grid_bits).astype("<i8").tobytes()
+    return to_grid(noisy, bits=release.grid_bits).astype("<i8").tobytes()
+
+
+def _check_total(total: NDArray[np.float64], release: Release) -> None:
+    if total.shape != (release.length,) or not np.isfinite(total).all():
+        raise TaskError(
+            f"the sum of shape {total.shape} is not one finite vector of {release.length} numbers"
+        )

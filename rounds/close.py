@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from rounds.exclusion import (
 )
 from rounds.history import History, PublishedRound
 from rounds.judge import Verdict, judge, noise_updates
+from rounds.phases import kind_of, release_of, training_round
 from rounds.state import (
     Floats,
     Ints,
@@ -120,7 +121,7 @@ def close_round(given: CloseInput, *, recorded: RecordedJudgement | None = None)
         verify_many=given.verify_many or _one_by_one(given.verify),
         ref=given.ref,
     )
-    for address, detail in find_copies(task, updates, history.published).items():
+    for address, detail in find_copies(task, number, updates, history.published).items():
         excluded[address] = _excluded(given, address, "copy", detail)
     for address, judged_in in history.judged_out.items():
         excluded[address] = Exclusion(
@@ -131,28 +132,16 @@ def close_round(given: CloseInput, *, recorded: RecordedJudgement | None = None)
         )
 
     counted = {address: each for address, each in updates.items() if address not in excluded}
-    total = sum_updates(list(counted.values()), parameters=task.model.parameters)
-    base = decode_state(task, given.base_state)
-    total_float = np.ldexp(total, -task.model.update_grid_bits)
-    state = step(task, given.vectors, base, total_float, round_number=number)
-    displacements, to_judge, noise = _advance_all(given, counted, state)
+    release = release_of(task, number)
+    total = sum_updates(list(counted.values()), length=release.length)
+    if kind_of(task, number) == "train":
+        trained = _train(given, counted, np.ldexp(total, -release.grid_bits), recorded)
+    else:
+        trained = _Trained(given.base_state, history, None, {})
+    for address, detail in trained.judged_out.items():
+        excluded.setdefault(address, _excluded(given, address, "judged", detail))
 
-    verdict = _judge(given, state, to_judge, noise, recorded)
-    judged_out = dict(history.judged_out)
-    if verdict is not None:
-        scores = {each.contributor: each.score_pico for each in verdict.judgements}
-        for address in verdict.out:
-            state = take_back(task, state, displacements.pop(address))
-            del to_judge[address]
-            judged_out[address] = number
-            detail = f"score {scores[address]} pico, floor {verdict.floor_pico} pico"
-            excluded.setdefault(address, _excluded(given, address, "judged", detail))
-
-        if task.optimiser.kind == "adam":
-            start = History.start(task, tuple(displacements))
-            to_judge, noise = dict(start.to_judge), start.noise
-
-    model = encode_state(state)
+    model, verdict = trained.model, trained.verdict
     record = RoundRecord(
         kind="covalue.round/1",
         position=given.position,
@@ -175,15 +164,52 @@ def close_round(given: CloseInput, *, recorded: RecordedJudgement | None = None)
         addresses=tuple(updates),
         vectors=np.stack([*(each.astype(np.float64) for each in updates.values()), total]),
     )
-    after = History(
-        round_number=number,
+    after = replace(trained.history, round_number=number, published=(*history.published, published))
+    return Closed(record=record, model=model, history=after)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What a training round did: the next model's bytes, the history with everybody's
+    displacement, and why whom the judge took out."""
+
+    model: bytes
+    history: History
+    verdict: Verdict | None
+    judged_out: Mapping[str, str]
+
+
+def _train(
+    given: CloseInput,
+    counted: Mapping[str, Ints],
+    total: Floats,
+    recorded: RecordedJudgement | None,
+) -> _Trained:
+    """Step by the sum of the counted updates, then let the public rows judge where it is time."""
+    task, history, number = given.task, given.history, given.position.round
+    base = decode_state(task, given.base_state)
+    state = step(task, given.vectors, base, total, round_number=training_round(task, number))
+    displacements, to_judge, noise = _advance_all(given, counted, state)
+    verdict = _judge(given, state, to_judge, noise, recorded)
+    judged_out, reasons = dict(history.judged_out), {}
+    if verdict is not None:
+        scores = {each.contributor: each.score_pico for each in verdict.judgements}
+        for address in verdict.out:
+            state = take_back(task, state, displacements.pop(address))
+            del to_judge[address]
+            judged_out[address] = number
+            reasons[address] = f"score {scores[address]} pico, floor {verdict.floor_pico} pico"
+        if task.optimiser.kind == "adam":
+            start = History.start(task, tuple(displacements))
+            to_judge, noise = dict(start.to_judge), start.noise
+    after = replace(
+        history,
         displacements=displacements,
         to_judge=to_judge,
         noise=noise,
         judged_out=judged_out,
-        published=(*history.published, published),
     )
-    return Closed(record=record, model=model, history=after)
+    return _Trained(encode_state(state), after, verdict, reasons)
 
 
 def _check_own_pieces(given: CloseInput) -> None:
@@ -207,9 +233,10 @@ def _advance_all(
 ) -> tuple[dict[str, Displacement], dict[str, Displacement], Displacement | None]:
     """Everybody's displacement after the round: since round 1, to be judged, of noise players."""
     task, number = given.task, given.position.round
+    release, training = release_of(task, number), training_round(task, number)
     nothing: Floats = np.zeros(task.model.parameters)
     sent = {
-        address: update_to_float(task, counted[address]) if address in counted else nothing
+        address: update_to_float(release, counted[address]) if address in counted else nothing
         for address in given.history.displacements
     }
 
@@ -220,7 +247,7 @@ def _advance_all(
                 given.vectors,
                 displacement,
                 sent[address],
-                round_number=number,
+                round_number=training,
                 state_after=state,
             )
             for address, displacement in before.items()
@@ -230,13 +257,13 @@ def _advance_all(
     is_newton = task.optimiser.kind == "newton"
     to_judge = dict(since_start) if is_newton else moved(given.history.to_judge)
     noise = given.history.noise
-    if noise is not None and number <= max(task.aggregation.judge_rounds):
+    if noise is not None and training <= max(task.aggregation.judge_rounds):
         noise = advance(
             task,
             given.vectors,
             noise,
             noise_updates(task, given.position.task_digest, round_number=number),
-            round_number=number,
+            round_number=training,
             state_after=state,
         )
     return since_start, to_judge, noise
@@ -250,7 +277,7 @@ def _judge(
     recorded: RecordedJudgement | None,
 ) -> Verdict | None:
     task, number = given.task, given.position.round
-    if number not in task.aggregation.judge_rounds or given.family is None:
+    if training_round(task, number) not in task.aggregation.judge_rounds or given.family is None:
         return None
     rows = given.family.judge_rows()
     if rows is None or noise is None or not displacements:

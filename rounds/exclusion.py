@@ -17,8 +17,9 @@ import numpy as np
 
 from dao.errors import RecordError
 from dao.records import BlobRef, Exclusion, ExclusionReason, Position, Receipt, Task
-from privacy.mechanism import clip_norm, noise_deviation
+from privacy.mechanism import Release
 from rounds.history import PublishedRound
+from rounds.phases import event_of, kind_of, release_of
 from rounds.state import Floats, Ints, decode_update, update_bytes
 
 UNMATCHED = "the bytes received do not hash to the receipt's update"
@@ -65,6 +66,8 @@ def check_answers(
 ) -> tuple[dict[str, Ints], dict[str, Exclusion]]:
     """Everything that one answer shows by itself: updates that pass, and exclusions by address."""
     signed = _signatures(roster, answers, verify_many)
+    release = release_of(expected.task, expected.position.round)
+    bound = norm_bound(expected.task, release)
     updates: dict[str, Ints] = {}
     excluded: dict[str, Exclusion] = {}
     for member in roster:
@@ -80,19 +83,18 @@ def check_answers(
             continue
         problem = _receipt_problem(expected, answer.receipt, signed=signed[member.address])
         if problem is None:
-            problem = _update_problem(expected.task, answer, ref)
+            problem = _update_problem(release, answer, ref)
         if problem is not None:
             excluded[member.address] = _exclude(answer.receipt, member.address, *problem)
             continue
         assert answer.update is not None
         try:
-            update = decode_update(expected.task, answer.update)
+            update = decode_update(release, answer.update)
         except RecordError as error:
             excluded[member.address] = _exclude(
                 answer.receipt, member.address, "out-of-range", error.message
             )
             continue
-        bound = norm_bound(expected.task)
         if _norm(update.astype(np.float64)) > bound:
             excluded[member.address] = _exclude(
                 answer.receipt,
@@ -105,28 +107,29 @@ def check_answers(
     return updates, excluded
 
 
-def norm_bound(task: Task) -> float:
-    """Longest update in steps of the update grid: max_units C + sigma C (sqrt(d) + 6).
+def norm_bound(task: Task, release: Release) -> float:
+    """Longest update in steps of its grid: max_units times what one unit can add, plus noise of
+    deviation s and length d: s (sqrt(d) + 6).
 
     The noise of an honest update passes its part with a probability below 1e-9.
     """
-    noise = noise_deviation(task.policy) * (math.sqrt(task.model.parameters) + 6.0)
-    longest = task.aggregation.max_units * clip_norm(task.policy) + noise
-    return math.ldexp(longest, task.model.update_grid_bits)
+    noise = release.deviation * (math.sqrt(release.length) + 6.0)
+    longest = task.aggregation.max_units * release.sensitivity + noise
+    return math.ldexp(longest, release.grid_bits)
 
 
 def find_copies(
-    task: Task, updates: Mapping[str, Ints], published: Sequence[PublishedRound]
+    task: Task, number: int, updates: Mapping[str, Ints], published: Sequence[PublishedRound]
 ) -> dict[str, str]:
     """Updates that lack noise of their own, by address, with what they copy.
 
     u copies v where u = a v + rest for some a, with |rest|^2 < `copy_bound`. Whoever added the
     noise that the task asks for has a rest of about (sigma C)^2 d whatever the gradients share, so
     honest updates that resemble one another pass. v is an update of this round that stands earlier
-    in roster order, an update of an earlier round (the contributor's own included), or the sum
-    that an earlier round published.
+    in roster order, an update of an earlier round of the same kind (the contributor's own
+    included), or the sum that such a round published.
     """
-    bound = copy_bound(task)
+    bound = copy_bound(task, release_of(task, number))
     addresses = list(updates)
     if not addresses:
         return {}
@@ -135,22 +138,24 @@ def find_copies(
     for copier, copied in _copies(now, now, bound):
         if copied < copier:
             found.setdefault(addresses[copier], f"copy of the update of {addresses[copied]}")
-    for earlier in published:
+    kind = kind_of(task, number)
+    for earlier in (each for each in published if kind_of(task, each.round_number) == kind):
         for copier, copied in _copies(now, earlier.vectors, bound):
             found.setdefault(addresses[copier], f"copy of the {earlier.what(copied)}")
     return found
 
 
-def copy_bound(task: Task) -> float:
-    """Least |rest|^2 of an update that counts, in squared steps of the update grid.
+def copy_bound(task: Task, release: Release) -> float:
+    """Least |rest|^2 of an update that counts, in squared steps of its grid.
 
-    f (sigma C)^2 d with f = 1 - c^2, c being `copy_correlation`, or for short vectors less: the
-    6-sigma quantile of chi^2_d / d by Wilson and Hilferty (1931), and never below 1e-6.
+    f s^2 d (s the noise's deviation, d the length) with f = 1 - c^2, c being `copy_correlation`,
+    or for short vectors less: the 6-sigma quantile of chi^2_d / d by Wilson and Hilferty (1931),
+    and never below 1e-6.
     """
-    d = task.model.parameters
+    d = release.length
     c = task.aggregation.copy_correlation_micro / 1e6
     root = max(0.01, 1.0 - 2.0 / (9.0 * d) - 6.0 * math.sqrt(2.0 / (9.0 * d)))
-    deviation = math.ldexp(noise_deviation(task.policy), task.model.update_grid_bits)
+    deviation = math.ldexp(release.deviation, release.grid_bits)
     return min(1.0 - c * c, root * root * root) * deviation * deviation * d
 
 
@@ -202,25 +207,26 @@ def _signatures(
 def _receipt_problem(
     expected: Expected, receipt: Receipt, *, signed: bool
 ) -> tuple[ExclusionReason, str] | None:
-    body, policy = receipt.body, expected.task.policy
+    body = receipt.body
     if not signed:
         return "bad-signature", "not signed by this contributor's registered key"
     if body.position != expected.position:
         return "wrong-position", _differences(expected.position, body.position)
     if body.base_model_sha256 != expected.base_model_sha256:
         return "wrong-base", f"made on {body.base_model_sha256}"
-    clip, sigma = body.event.clip_norm_nano, body.event.noise_multiplier_micro
-    if (clip, sigma) != (policy.clip_norm_nano, policy.noise_multiplier_micro):
-        return "wrong-event", f"clip_norm_nano {clip}, noise_multiplier_micro {sigma}"
+    event = body.event
+    if event != event_of(expected.task, expected.position.round, seeded=event.seeded):
+        stated = f"{event.mechanism}, clip_norm_nano {event.clip_norm_nano}"
+        return "wrong-event", f"{stated}, noise_multiplier_micro {event.noise_multiplier_micro}"
     if body.event.seeded and not expected.allow_seeded:
         return "seeded-noise", "the noise can be drawn again from its seed"
     return None
 
 
 def _update_problem(
-    task: Task, answer: Answer, ref: Callable[[bytes], BlobRef]
+    release: Release, answer: Answer, ref: Callable[[bytes], BlobRef]
 ) -> tuple[ExclusionReason, str] | None:
-    stated, length = answer.receipt.body.update, update_bytes(task)
+    stated, length = answer.receipt.body.update, update_bytes(release)
     if stated.size != length:
         return "wrong-shape", f"{stated.size} bytes, expected {length}"
     data = answer.update

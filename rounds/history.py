@@ -15,7 +15,7 @@ from rounds.step import Displacement
 class PublishedRound:
     """What anyone could see after a round: well-formed updates, and the sum of those counted.
 
-    `vectors` is float64[K + 1, d] in steps of the update grid: the updates in the order of
+    `vectors` is float64[K + 1, length] in steps of the round's grid: the updates in the order of
     `addresses`, then the sum.
     """
 

@@ -29,10 +29,11 @@ import numpy as np
 
 from dao.errors import ReplayMismatch
 from dao.records import Judgement, RoundRecord, Task
-from privacy.mechanism import noise_deviation, to_grid
+from privacy.mechanism import to_grid
 from privacy.noise import public_gaussian
 from rewards.shapley import quadratic_shapley
 from rounds.coalition import model_values, module_outputs
+from rounds.phases import release_of
 from rounds.state import Floats, update_to_float
 from rounds.step import Displacement
 from valuation.family import Family, JudgeRows
@@ -71,7 +72,7 @@ def noise_updates(task: Task, task_digest: str, *, round_number: int) -> Floats:
     Player p's samples are `public_gaussian` of SHA-256(task digest (32 bytes) |
     "covalue.noise-player.v1" | round (8 bytes, big endian) | p (8 bytes, big endian)).
     """
-    players = []
+    players, release = [], release_of(task, round_number)
     for player in range(task.aggregation.noise_players):
         seed = hashlib.sha256(
             bytes.fromhex(task_digest)
@@ -79,9 +80,9 @@ def noise_updates(task: Task, task_digest: str, *, round_number: int) -> Floats:
             + round_number.to_bytes(8, "big")
             + player.to_bytes(8, "big")
         ).digest()
-        samples = noise_deviation(task.policy) * public_gaussian(seed, task.model.parameters)
-        players.append(to_grid(samples, bits=task.model.update_grid_bits))
-    return update_to_float(task, np.stack(players))
+        samples = release.deviation * public_gaussian(seed, release.length)
+        players.append(to_grid(samples, bits=release.grid_bits))
+    return update_to_float(release, np.stack(players))
 
 
 def judge(

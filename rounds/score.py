@@ -33,6 +33,7 @@ from rewards.shapley import (
 )
 from rounds.coalition import model_values, module_outputs
 from rounds.judge import judged_out_in, noise_updates, to_pico
+from rounds.phases import gradient_scale, kind_of, release_of, training_round
 from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
 from rounds.step import Displacement, Vectors, advance
 from valuation.family import Family, JudgeRows, Prepared
@@ -122,18 +123,28 @@ def stretch_moves(
     public_rows = family.judge_rows()
     for each in rounds:
         number, digest = each.record.position.round, each.record.position.task_digest
+        if kind_of(task, number) != "train":
+            continue
+        release = release_of(task, number)
         state_after = decode_state(task, each.model)
         sent = np.zeros((len(roster), task.model.parameters))
         for receipt in each.record.receipts:
             address = receipt.body.contributor
-            update = decode_update(task, each.updates[address])
-            sent[roster.index(address)] = update_to_float(task, update)
+            update = decode_update(release, each.updates[address])
+            sent[roster.index(address)] = update_to_float(release, update)
         gradient = np.zeros(task.model.parameters)
         if public_rows is not None:
             base = state_to_float(task, decode_state(task, each.base_state)[0])
             gradient = _public_gradient(task, family, public_rows, base)
         moved = (
-            advance(task, vectors, before, update, round_number=number, state_after=state_after)
+            advance(
+                task,
+                vectors,
+                before,
+                update,
+                round_number=training_round(task, number),
+                state_after=state_after,
+            )
             for before, update in (
                 (members, sent),
                 (noise, noise_updates(task, digest, round_number=number)),
@@ -185,8 +196,10 @@ def _values(
 
 
 def _public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats) -> Floats:
-    """Sum of clipped gradients on the public rows, each row a unit of its own."""
-    return clipped_sum(
+    """What the public rows would send in a round without noise, each row a unit of its own: the sum
+    of clipped gradients, times how often a unit is expected in the round's samples."""
+    often = gradient_scale(task) / task.policy.public_n
+    return often * clipped_sum(
         family.module(theta),
         rows.inputs,
         rows.residual,

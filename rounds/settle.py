@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dao.errors import ReplayMismatch
 from dao.records import ContributorResult, RoundRecord, ScoreReport, StretchScores, Task
-from privacy.accounting import task_epsilon_micro
+from privacy.accounting import answered_epsilon_micro
 from rewards.merkle import Leaf, tree_root
 from rewards.payout import payouts_down, shares_wad_down
 from rounds.judge import check_pico, judged_out_in
+from rounds.phases import kind_of
 from rounds.replay import first_difference
 from rounds.score import JudgedOn
 
@@ -68,18 +70,23 @@ def settle(
     payouts = payouts_down(scores, threshold_pico=threshold, budget_wei=task.terms.budget_wei)
     shares = shares_wad_down(scores, threshold_pico=threshold)
     answered = {address: rounds_answered(address, records) for address in roster}
+    kinds = {
+        address: Counter(kind_of(task, number) for number in answered[address])
+        for address in roster
+    }
     results = tuple(
         ContributorResult(
             contributor=address,
             score_pico=score,
             payout_wei=payout,
             share_wad=share,
-            epsilon_micro=task_epsilon_micro(
-                rounds=answered[address],
-                noise_multiplier_micro=task.policy.noise_multiplier_micro,
-                delta_e12=task.policy.delta_e12,
+            epsilon_micro=answered_epsilon_micro(
+                task.policy,
+                trained=kinds[address]["train"],
+                surveyed=kinds[address]["survey"] > 0,
+                calibrated=kinds[address]["calibrate"] > 0,
             ),
-            rounds_answered=answered[address],
+            rounds_answered=len(answered[address]),
         )
         for address, score, payout, share in zip(roster, scores, payouts, shares, strict=True)
     )
@@ -106,17 +113,18 @@ def noise_threshold(totals: Sequence[int]) -> int:
     return max(0, *totals, total // count + NOISE_DEVIATIONS * spread)
 
 
-def rounds_answered(address: str, records: Sequence[RoundRecord]) -> int:
+def rounds_answered(address: str, records: Sequence[RoundRecord]) -> tuple[int, ...]:
     """Rounds in which the contributor's signed update became public, counted or excluded."""
-    return sum(
-        any(receipt.body.contributor == address for receipt in record.receipts)
+    return tuple(
+        record.position.round
+        for record in records
+        if any(receipt.body.contributor == address for receipt in record.receipts)
         or any(
             each.contributor == address
             and each.receipt is not None
             and each.reason not in _NOT_AN_ANSWER
             for each in record.exclusions
         )
-        for record in records
     )
 
 

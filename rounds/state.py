@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes of updates and model states, and the numbers they stand for.
 
-An update is d little-endian int64 on the grid 2^-update_grid_bits. A model state is `state_vectors`
-such vectors on the grid 2^-model_grid_bits: theta for newton; theta, m, v for adam. A number is
-float64(integer) * 2^-bits; every integer lies strictly between -2^62 and 2^62.
+An update is little-endian int64 on the grid of its release: in training d of them on the grid
+2^-update_grid_bits. A model state is `state_vectors` vectors of d on the grid 2^-model_grid_bits:
+theta for newton; theta, m, v for adam. A number is float64(integer) * 2^-bits; every integer lies
+strictly between -2^62 and 2^62.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from dao.errors import RecordError, TaskError
 from dao.records import Task
+from privacy.mechanism import Release
 
 LIMIT = 1 << 62
 WORD_BYTES = 8
@@ -28,21 +30,21 @@ def state_vectors(task: Task) -> int:
     return 1 if task.optimiser.kind == "newton" else 3
 
 
-def update_bytes(task: Task) -> int:
+def update_bytes(release: Release) -> int:
     """Length of an update's bytes."""
-    return WORD_BYTES * task.model.parameters
+    return WORD_BYTES * release.length
 
 
-def decode_update(task: Task, data: bytes) -> Ints:
-    """int64[d]. RecordError where the length or an integer is out of bounds."""
-    values = _decode(data, expected=task.model.parameters, what="update")
+def decode_update(release: Release, data: bytes) -> Ints:
+    """int64[length]. RecordError where the length or an integer is out of bounds."""
+    values = _decode(data, expected=release.length, what="update")
     _check_range(values, what="update")
     return values
 
 
-def update_to_float(task: Task, update: Ints) -> Floats:
-    """float64[d] of an update's integers."""
-    numbers: Floats = np.ldexp(update.astype(np.float64), -task.model.update_grid_bits)
+def update_to_float(release: Release, update: Ints) -> Floats:
+    """float64 of an update's integers, any shape."""
+    numbers: Floats = np.ldexp(update.astype(np.float64), -release.grid_bits)
     return numbers
 
 
@@ -93,13 +95,13 @@ def initial_state(task: Task, theta: Floats) -> bytes:
     return encode_state(state_from_float(task, vectors))
 
 
-def sum_updates(updates: Sequence[Ints], *, parameters: int) -> Floats:
+def sum_updates(updates: Sequence[Ints], *, length: int) -> Floats:
     """The exact integer sum of updates, each coordinate rounded once to float64 (grid not applied).
 
     int64 holds the sum unless someone works at the edge of the range; then Python's integers do.
     """
     if not updates:
-        return np.zeros(parameters)
+        return np.zeros(length)
     stacked = np.stack(updates)
     largest = sum(int(np.abs(update).max()) for update in updates)
     if largest < 1 << 63:

@@ -2,8 +2,9 @@
 """One step of the model, and who moved it how far.
 
 Everything is elementwise float64 in the order written, so every processor gets the same bits; the
-result is rounded half to even onto the model's grid. With t the round from 1, N = public_n,
-G = the sum of the counted updates and eta = eta_micro[t-1] / 1e6:
+result is rounded half to even onto the model's grid. With t the training round from 1, N =
+`rounds.phases.gradient_scale` (public_n in full batches), G = the sum of the counted updates and
+eta = eta_micro[t-1] / 1e6:
 
 newton   x      = -(G / (N * gain)) - ridge * theta
          theta' = theta + (eta * x) / (1 + ridge)
@@ -28,6 +29,7 @@ import numpy as np
 
 from dao.errors import TaskError
 from dao.records import AdamOptimiser, Task
+from rounds.phases import gradient_scale
 from rounds.state import Floats, Ints, state_from_float, state_to_float
 
 Vectors = Mapping[str, Floats]
@@ -74,7 +76,7 @@ def step(task: Task, vectors: Vectors, state: Ints, total: Floats, *, round_numb
     """
     theta, *moments = state_to_float(task, state)
     eta = _eta(task, round_number)
-    n = float(task.policy.public_n)
+    n = gradient_scale(task)
     if isinstance(task.optimiser, AdamOptimiser):
         constants = _AdamConstants.at(task.optimiser, round_number)
         gradient = total / n
@@ -105,7 +107,7 @@ def advance(
     led to (adam reads its v').
     """
     eta = _eta(task, round_number)
-    n = float(task.policy.public_n)
+    n = gradient_scale(task)
     if isinstance(task.optimiser, AdamOptimiser):
         assert displacement.momentum is not None
         constants = _AdamConstants.at(task.optimiser, round_number)

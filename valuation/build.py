@@ -16,6 +16,7 @@ from dao.records import (
     ModelSpec,
     PrivacyPolicy,
     PrivacyUnit,
+    Sampling,
     Task,
     ValidationPart,
 )
@@ -27,22 +28,45 @@ from valuation.rows import FrameCheck, check_frame, parse_csv
 from valuation.schema import TableSchema, check_schema
 from valuation.standard import standard_features, standard_target
 from valuation.taskfile import ZERO_ACCOUNT, TaskFile
-from valuation.terms import aggregation_of, terms_of
+from valuation.terms import aggregation_of, calibration_of, sampling_of, terms_of
 
 DEFAULT_ROUNDS = {"kernel": 30, "mlp": 150}
 _EPSILON_WARNING = 10.0
+
+
+class NoisePlan(Protocol):
+    """Noise of every kind of release, in 1e-6; 0 where there is none."""
+
+    @property
+    def noise_multiplier_micro(self) -> int:
+        """Of training, in multiples of the clip norm."""
+
+    @property
+    def survey_noise_micro(self) -> int:
+        """Deviation of a survey's counts."""
+
+    @property
+    def calibration_noise_micro(self) -> int:
+        """Deviation of a calibration's counts."""
 
 
 class Accounting(Protocol):
     """What is needed of `privacy.accounting` (valuation does not import privacy; its callers
     pass that module)."""
 
-    def noise_multiplier_micro(self, *, epsilon: float, delta_e12: int, rounds: int) -> int:
-        """Least sigma in 1e-6 for which the task costs at most epsilon, rounded up."""
+    def plan_noise(
+        self,
+        epsilon: float,
+        *,
+        delta_e12: int,
+        rounds: int,
+        sampling: Sampling | None,
+        survey: bool,
+        calibrate: bool,
+    ) -> NoisePlan:
+        """Least noise with which all releases of the task cost at most epsilon."""
 
-    def task_epsilon_micro(
-        self, *, rounds: int, noise_multiplier_micro: int, delta_e12: int
-    ) -> int:
+    def policy_epsilon_micro(self, policy: PrivacyPolicy) -> int:
         """Epsilon of the whole task in 1e-6, rounded up."""
 
 
@@ -110,6 +134,7 @@ def build_task(
         model=model,
         optimiser=bundle.optimiser,
         aggregation=aggregation_of(taskfile, policy.rounds),
+        calibration=calibration_of(taskfile),
         public_rows=None if public_csv is None else put(public_csv),
         parts=tuple(
             ValidationPart(
@@ -218,24 +243,41 @@ def _policy(taskfile: TaskFile, accounting: Accounting) -> PrivacyPolicy:
         raise TaskError("privacy: give exactly one of epsilon and noise_multiplier")
     rounds = privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]
     delta_e12 = round(privacy.delta * 1e12)
+    sampling = None if privacy.sampling is None else sampling_of(privacy.sampling)
+    survey, calibrate = taskfile.aggregation.rule == "wiener", taskfile.calibration is not None
+    training, surveyed, calibrated = 0, 0, 0
     if privacy.epsilon is not None:
-        sigma = accounting.noise_multiplier_micro(
-            epsilon=privacy.epsilon, delta_e12=delta_e12, rounds=rounds
+        noise = accounting.plan_noise(
+            privacy.epsilon,
+            delta_e12=delta_e12,
+            rounds=rounds,
+            sampling=sampling,
+            survey=survey,
+            calibrate=calibrate,
+        )
+        training = noise.noise_multiplier_micro
+        surveyed, calibrated = noise.survey_noise_micro, noise.calibration_noise_micro
+    elif sampling is not None or survey or calibrate:
+        raise TaskError(
+            "privacy.noise_multiplier fixes the noise of full-batch training alone",
+            hint="Give epsilon where the task has sampling, a survey or a calibration.",
         )
     else:
-        sigma = math.ceil((privacy.noise_multiplier or 0.0) * 1e6)
-    epsilon = accounting.task_epsilon_micro(
-        rounds=rounds, noise_multiplier_micro=sigma, delta_e12=delta_e12
-    )
-    return PrivacyPolicy(
-        mechanism="gaussian-full-batch",
+        training = math.ceil((privacy.noise_multiplier or 0.0) * 1e6)
+    policy = PrivacyPolicy(
+        mechanism="gaussian-full-batch" if sampling is None else "gaussian-poisson",
         clip_norm_nano=1,
-        noise_multiplier_micro=sigma,
+        noise_multiplier_micro=training,
         rounds=rounds,
+        sampling=sampling,
+        survey_noise_micro=surveyed,
+        calibration_noise_micro=calibrated,
         delta_e12=delta_e12,
-        epsilon_micro=epsilon,
+        epsilon_micro=1,
         public_n=privacy.public_n,
     )
+    epsilon = accounting.policy_epsilon_micro(policy)
+    return policy.model_copy(update={"epsilon_micro": max(epsilon, 1)})
 
 
 def _warnings(plan: Blueprint) -> list[str]:

@@ -115,6 +115,18 @@ class UnitSection(Section):
     max_rows: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
+class SamplingSection(Section):
+    """Poisson-sampled local steps between two rounds, for slow networks."""
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    """Probability with which each unit takes part in a step."""
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    eta: Annotated[float, Field(gt=0, le=1000)]
+    """Local step size, on the noisy sum divided by rate * local_units."""
+    local_units: Annotated[int, Field(ge=1)]
+    """How many units one contributor is expected to bring: a public number, never a count."""
+
+
 class PrivacySection(Section):
     """What one unit may lose in the whole task: `epsilon` (or `noise_multiplier`) at `delta`."""
 
@@ -122,6 +134,8 @@ class PrivacySection(Section):
     noise_multiplier: Above0 | None = None
     delta: Annotated[float, Field(ge=1e-12, lt=0.1)]
     rounds: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    sampling: SamplingSection | None = None
+    """Without it every round takes all units."""
     public_n: Annotated[int, Field(ge=1)]
     """How many units are expected in all: a number that the vote approves, never a count."""
     expected_contributors: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -139,11 +153,24 @@ class ModelSection(Section):
 class AggregationSection(Section):
     """How updates are added, and who is left out."""
 
+    rule: Literal["sum", "wiener"] = "sum"
+    survey_cells: Annotated[int, Field(ge=1, le=1024)] = 60
+    """Cells of the map that rule `wiener` surveys, by a noisy histogram in a first round."""
     max_units: Annotated[int, Field(ge=1)] | None = None
     copy_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.5
     judge_rounds: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     judge_noise_factor: Above0 = 4.0
     noise_players: Annotated[int, Field(ge=1, le=1000)] = 64
+
+
+class CalibrationSection(Section):
+    """Intervals from noisy histograms of the residuals of units kept out of training."""
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    groups: Annotated[int, Field(ge=1, le=256)]
+    edges: tuple[Finite, ...] = Field(min_length=1, max_length=256)
+    """Of the bins of residual / difficulty, on the standardised target; they rise."""
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.9
 
 
 class TermsSection(Section):
@@ -188,6 +215,7 @@ class TaskFile(Section):
     privacy: PrivacySection
     model: ModelSection = ModelSection()
     aggregation: AggregationSection = AggregationSection()
+    calibration: CalibrationSection | None = None
     terms: TermsSection
     part: tuple[PartSection, ...] = ()
 

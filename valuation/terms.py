@@ -7,8 +7,8 @@ import itertools
 import math
 
 from dao.errors import TaskError
-from dao.records import Aggregation, Terms
-from valuation.taskfile import TaskFile, seconds_of, wei_of
+from dao.records import Aggregation, Calibration, Sampling, Terms
+from valuation.taskfile import SamplingSection, TaskFile, seconds_of, wei_of
 
 
 def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
@@ -25,12 +25,39 @@ def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
     if any(b <= a for a, b in itertools.pairwise(judge)) or (judge and judge[-1] > rounds):
         raise TaskError(f"aggregation.judge_rounds must rise and not pass the {rounds} rounds")
     return Aggregation(
-        rule="sum",
+        rule=section.rule,
+        survey_cells=section.survey_cells if section.rule == "wiener" else 0,
         max_units=section.max_units or taskfile.privacy.public_n,
         copy_correlation_micro=round(section.copy_correlation * 1e6),
         judge_rounds=judge,
         judge_noise_factor_micro=round(section.judge_noise_factor * 1e6),
         noise_players=section.noise_players,
+    )
+
+
+def sampling_of(section: SamplingSection) -> Sampling:
+    """Local steps in whole millionths."""
+    return Sampling(
+        rate_micro=max(1, round(section.rate * 1e6)),
+        steps=section.steps,
+        eta_micro=max(1, round(section.eta * 1e6)),
+        local_units=section.local_units,
+    )
+
+
+def calibration_of(taskfile: TaskFile) -> Calibration | None:
+    """None where the file has no calibration. TaskError for edges that do not rise."""
+    section = taskfile.calibration
+    if section is None:
+        return None
+    edges = tuple(round(edge * 1e6) for edge in section.edges)
+    if any(b <= a for a, b in itertools.pairwise(edges)):
+        raise TaskError("calibration.edges must rise")
+    return Calibration(
+        share_micro=round(section.share * 1e6),
+        groups=section.groups,
+        edges_micro=edges,
+        level_micro=round(section.level * 1e6),
     )
 
 

@@ -24,6 +24,7 @@ from dao.records import (
     ReceiptBody,
     Record,
     RoundRecord,
+    Sampling,
     SignedRoundRecord,
     Target,
 )
@@ -254,6 +255,7 @@ def receipt_body() -> ReceiptBody:
             mechanism="gaussian-full-batch",
             clip_norm_nano=1,
             noise_multiplier_micro=1,
+            sampling=None,
             seeded=False,
         ),
     )
@@ -272,11 +274,19 @@ blobs = st.builds(BlobRef, cid=st.just(BLOB.cid), sha256=digests, size=count)
 positions = st.builds(
     Position, chain_id=count, ledger=addresses, task_id=positive, task_digest=digests, round=count
 )
+samplings = st.builds(
+    Sampling,
+    rate_micro=st.integers(1, 10**6),
+    steps=st.integers(1, 1000),
+    eta_micro=positive,
+    local_units=positive,
+)
 events = st.builds(
     DpEvent,
-    mechanism=st.just("gaussian-full-batch"),
+    mechanism=st.sampled_from(["gaussian-full-batch", "gaussian-poisson", "gaussian-histogram"]),
     clip_norm_nano=positive,
     noise_multiplier_micro=positive,
+    sampling=st.none() | samplings,
     seeded=st.booleans(),
 )
 bodies = st.builds(

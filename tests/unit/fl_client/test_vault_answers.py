@@ -19,6 +19,7 @@ from dao.errors import BudgetError, CovalueError
 from dao.records import Receipt
 from fl_client.refusals import Code, Refused, code_of
 from fl_client.wire import TrainAnswer
+from rounds.phases import release_of
 from rounds.state import decode_update, theta_of, update_to_float
 from valuation.encode import encode
 from valuation.loading import load_family
@@ -40,7 +41,8 @@ def test_the_update_is_the_clipped_sum_plus_the_noise(world: VaultWorld) -> None
     request = world.request()
     answer = world.open().answer(request)
     task = world.task
-    update = update_to_float(task, decode_update(task, answer.update))
+    release = release_of(task, 1)
+    update = update_to_float(release, decode_update(release, answer.update))
 
     family = load_family(task, world.store.get(task.model.setup.cid))
     frame = parse_csv(world.config.records.read_bytes(), name="rows")

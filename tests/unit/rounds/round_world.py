@@ -19,6 +19,7 @@ from dao.records import (
     AdamOptimiser,
     Aggregation,
     BlobRef,
+    Calibration,
     DpEvent,
     ModelSpec,
     NewtonOptimiser,
@@ -34,14 +35,14 @@ from dao.records import (
     Task,
     Terms,
 )
-from privacy.accounting import noise_multiplier_micro, task_epsilon_micro
+from privacy.accounting import plan_noise, policy_epsilon_micro
 from privacy.engine import clipped_sum
-from privacy.mechanism import clip_norm, private_update
-from privacy.mechanism import update_grid_bits as grid_for
+from privacy.mechanism import clip_norm, least_grid_bits, noise_deviation, private_update
 from privacy.noise import SeededNoise
 from rounds.close import Closed, CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
+from rounds.phases import release_of
 from rounds.state import initial_state, theta_of
 from valuation.family import JudgeRows, Prepared
 
@@ -114,20 +115,31 @@ def make_task(
     public_n: int = 400,
     judge_rounds: tuple[int, ...] = (),
     initial: bytes | None = None,
+    survey_cells: int = 0,
+    calibration: Calibration | None = None,
     **aggregation: int,
 ) -> Task:
-    sigma = noise_multiplier_micro(epsilon, delta_e12=DELTA_E12, rounds=rounds)
+    noise = plan_noise(
+        epsilon,
+        delta_e12=DELTA_E12,
+        rounds=rounds,
+        sampling=None,
+        survey=survey_cells > 0,
+        calibrate=calibration is not None,
+    )
     policy = PrivacyPolicy(
         mechanism="gaussian-full-batch",
         clip_norm_nano=round(clip * 1e9),
-        noise_multiplier_micro=sigma,
+        noise_multiplier_micro=noise.noise_multiplier_micro,
         rounds=rounds,
+        sampling=None,
+        survey_noise_micro=noise.survey_noise_micro,
+        calibration_noise_micro=noise.calibration_noise_micro,
         delta_e12=DELTA_E12,
-        epsilon_micro=task_epsilon_micro(
-            rounds=rounds, noise_multiplier_micro=sigma, delta_e12=DELTA_E12
-        ),
+        epsilon_micro=1,
         public_n=public_n,
     )
+    policy = policy.model_copy(update={"epsilon_micro": policy_epsilon_micro(policy)})
     etas = tuple(min(10**6, round(1.5e6 / (t + 5))) for t in range(rounds))
     steps = (
         NewtonOptimiser(kind="newton", eta_micro=etas)
@@ -173,7 +185,7 @@ def make_task(
             family="kernel" if optimiser == "newton" else "mlp",
             parameters=parameters,
             hidden=() if optimiser == "newton" else (4,),
-            update_grid_bits=grid_for(policy),
+            update_grid_bits=least_grid_bits(noise_deviation(policy)),
             model_grid_bits=40,
             setup=setup,
             initial=blob_ref(initial or b""),
@@ -181,13 +193,15 @@ def make_task(
         ),
         optimiser=steps,
         aggregation=Aggregation(
-            rule="sum",
+            rule="wiener" if survey_cells else "sum",
+            survey_cells=survey_cells,
             max_units=aggregation.get("max_units", 1000),
             copy_correlation_micro=aggregation.get("copy_correlation_micro", 900_000),
             judge_rounds=judge_rounds,
             judge_noise_factor_micro=aggregation.get("judge_noise_factor_micro", 3_000_000),
             noise_players=aggregation.get("noise_players", 8),
         ),
+        calibration=calibration,
         public_rows=None,
         parts=(),
         terms=Terms(
@@ -267,8 +281,7 @@ class World:
             huber=1.0,
         )
         noise = SeededNoise(f"{self.seed} {address} {number}".encode())
-        bits = self.task.model.update_grid_bits
-        return private_update(total, policy, grid_bits=bits, noise=noise)
+        return private_update(total, release_of(self.task, number), noise=noise)
 
     def answer(self, address: str, number: int, sent: bytes, **body: object) -> Answer:
         """A signed answer; `body` replaces fields of the receipt's body before signing."""
@@ -283,6 +296,7 @@ class World:
                 mechanism="gaussian-full-batch",
                 clip_norm_nano=policy.clip_norm_nano,
                 noise_multiplier_micro=policy.noise_multiplier_micro,
+                sampling=None,
                 seeded=False,
             ),
         } | body

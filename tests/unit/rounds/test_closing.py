@@ -15,6 +15,7 @@ from dao.records import DpEvent, RoundRecord
 from privacy.mechanism import private_update
 from privacy.noise import SeededNoise
 from rounds.exclusion import UNMATCHED, Answer, copy_bound, norm_bound
+from rounds.phases import release_of
 from rounds.state import decode_state, decode_update, state_to_float
 from rounds.step import step
 from tests.unit.rounds.round_world import World, make_world, sign
@@ -36,7 +37,7 @@ def test_an_honest_round_counts_everybody_and_takes_the_step(world: World) -> No
     closed = world.close(answers)
     assert not closed.record.exclusions
     assert [each.body.contributor for each in closed.record.receipts] == world.addresses
-    ints = [decode_update(world.task, each.update) for each in answers.values()]
+    ints = [decode_update(release_of(world.task, 1), each.update) for each in answers.values()]
     total = np.sum(ints, axis=0) * 2.0**-world.task.model.update_grid_bits
     state = decode_state(world.task, world.state)
     expected = step(world.task, world.family.optimiser_vectors(), state, total, round_number=1)
@@ -73,6 +74,7 @@ def _event(world: World, **changes: object) -> DpEvent:
             "mechanism": "gaussian-full-batch",
             "clip_norm_nano": policy.clip_norm_nano,
             "noise_multiplier_micro": policy.noise_multiplier_micro,
+            "sampling": None,
             "seeded": False,
         }
         | changes
@@ -246,7 +248,7 @@ def test_a_round_without_any_answer_still_closes(world: World) -> None:
 def test_copies_and_scaled_copies_are_found(world: World, scale: int) -> None:
     answers = world.honest_answers(1)
     first, _, third, _ = world.addresses
-    update = scale * decode_update(world.task, answers[first].update)
+    update = scale * decode_update(release_of(world.task, 1), answers[first].update)
     answers[third] = world.answer(third, 1, _ints(world, update))
     who, why, detail = _only_exclusion(world.close(answers).record)
     assert (who, why) == (third, "copy")
@@ -258,7 +260,9 @@ def test_copies_of_earlier_rounds_and_of_their_sum_are_found(world: World) -> No
     answers = world.honest_answers(3)
     first, second, third, fourth = world.addresses
     answers[first] = world.answer(first, 3, world.updates[0][fourth])
-    total = sum(decode_update(world.task, each) for each in world.updates[1].values())
+    total = sum(
+        decode_update(release_of(world.task, 1), each) for each in world.updates[1].values()
+    )
     answers[second] = world.answer(second, 3, _ints(world, total // 4))
     answers[third] = world.answer(third, 3, world.updates[1][third])
     found = {each.contributor: each.detail for each in world.close(answers).record.exclusions}
@@ -276,12 +280,11 @@ def test_a_copy_with_part_of_the_noise_is_found_and_honest_twins_pass(world: Wor
     world.play(3)
     assert not [each for record in world.records for each in record.exclusions]
     answers = world.honest_answers(4)
-    copied = decode_update(world.task, answers[first].update)
+    copied = decode_update(release_of(world.task, 1), answers[first].update)
     fresh = np.frombuffer(
         private_update(
             np.zeros(24),
-            world.task.policy,
-            grid_bits=world.task.model.update_grid_bits,
+            release_of(world.task, 4),
             noise=SeededNoise(b"fresh"),
         ),
         dtype="<i8",
@@ -293,13 +296,14 @@ def test_a_copy_with_part_of_the_noise_is_found_and_honest_twins_pass(world: Wor
 def test_the_bounds_let_honest_noise_pass_at_any_length() -> None:
     for parameters in (1, 4, 24, 300, 5000):
         world = make_world(width=parameters, rows=3)
+        release = release_of(world.task, 1)
         deviation = world.task.policy.noise_multiplier_micro / 1e6
         grid = 2.0**world.task.model.update_grid_bits
         rng = np.random.default_rng(parameters)
         for _ in range(200):
             noise = np.linalg.norm(rng.normal(size=parameters)) * deviation * grid
-            assert noise < norm_bound(world.task)
-            assert noise**2 > copy_bound(world.task) * (parameters > 1)
+            assert noise < norm_bound(world.task, release)
+            assert noise**2 > copy_bound(world.task, release) * (parameters > 1)
 
 
 def test_signatures_are_checked_in_one_batch_where_that_is_given(world: World) -> None:

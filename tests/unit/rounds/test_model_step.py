@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dao.errors import RecordError, TaskError
+from rounds.phases import release_of
 from rounds.state import (
     decode_state,
     decode_update,
@@ -133,21 +134,26 @@ def test_many_displacements_advance_as_one_by_one() -> None:
 def test_sums_of_updates_are_exact_even_at_the_edge_of_the_range() -> None:
     edge = 2**62 - 1
     updates = [np.array([edge, -edge, 1]), np.array([edge, -edge, 2]), np.array([edge, edge, -3])]
-    total = sum_updates(updates, parameters=3)
+    total = sum_updates(updates, length=3)
     assert total.tolist() == [float(3 * edge), float(-edge), 0.0]
-    assert sum_updates([], parameters=2).tolist() == [0.0, 0.0]
+    assert sum_updates([], length=2).tolist() == [0.0, 0.0]
 
 
 def test_bytes_of_wrong_length_or_range_are_refused() -> None:
     with pytest.raises(RecordError, match="39 bytes, expected 40"):
-        decode_update(NEWTON, bytes(39))
+        decode_update(release_of(NEWTON, 1), bytes(39))
     for edge in (2**62, -(2**62), -(2**63)):
         with pytest.raises(RecordError, match="integer 1 is"):
-            decode_update(NEWTON, np.array([0, edge, 0, 0, 0]).astype("<i8").tobytes())
+            decode_update(
+                release_of(NEWTON, 1), np.array([0, edge, 0, 0, 0]).astype("<i8").tobytes()
+            )
     with pytest.raises(RecordError, match="second moment"):
         decode_state(ADAM, encode_state(np.full((3, D), -1)))
     inside = np.array([2**62 - 1, -(2**62) + 1, 0, 1, -1])
-    assert decode_update(NEWTON, inside.astype("<i8").tobytes()).tolist() == inside.tolist()
+    assert (
+        decode_update(release_of(NEWTON, 1), inside.astype("<i8").tobytes()).tolist()
+        == inside.tolist()
+    )
 
 
 def test_a_model_that_leaves_its_range_is_the_tasks_fault() -> None:

@@ -13,6 +13,7 @@ from privacy.engine import clipped_sum
 from rewards.shapley import shapley_by_definition
 from rounds.coalition import module_outputs
 from rounds.judge import noise_updates
+from rounds.phases import release_of
 from rounds.score import (
     ScoredRound,
     judging_rows,
@@ -66,8 +67,9 @@ def _retrained(world: World, rounds: list[ScoredRound], members: frozenset[str])
         total = _public_gradient(world, each.base_state)
         for receipt in each.record.receipts:
             if receipt.body.contributor in members:
-                update = decode_update(task, each.updates[receipt.body.contributor])
-                total = total + update_to_float(task, update)
+                release = release_of(task, t)
+                update = decode_update(release, each.updates[receipt.body.contributor])
+                total = total + update_to_float(release, update)
         n, eta = task.policy.public_n, task.optimiser.eta_micro[t - 1] / 1e6
         if momentum is None:
             gain, ridge = vectors["gain"], vectors["ridge"]

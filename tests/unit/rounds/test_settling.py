@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import mean, stdev
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from dao.errors import ReplayMismatch
 from dao.records import ModelCard, RoundRecord, ScoreReport, StretchScores
-from privacy.accounting import task_epsilon_micro
+from privacy.accounting import epsilon_of_mu
 from rewards.merkle import EMPTY_ROOT, proof, verify
 from rounds.settle import Settlement, check_scores, noise_threshold, rounds_answered, settle
 from tests.unit.rounds.round_world import make_world
@@ -118,14 +119,11 @@ def test_who_was_judged_out_keeps_no_gain() -> None:
 def test_epsilon_is_that_of_the_rounds_answered() -> None:
     policy = WORLD.task.policy
     settled = _settle([_stretch([1] * 4, [0] * 4)])
-    expected = task_epsilon_micro(
-        rounds=3,
-        noise_multiplier_micro=policy.noise_multiplier_micro,
-        delta_e12=policy.delta_e12,
-    )
+    mu = math.sqrt(3) / (policy.noise_multiplier_micro / 1e6)
+    expected = math.ceil(epsilon_of_mu(mu, policy.delta_e12 / 1e12) * 1e6)
     assert {each.epsilon_micro for each in settled.results} == {expected}
     assert 0 < expected < policy.epsilon_micro
-    assert rounds_answered("0x" + "99" * 20, WORLD.records) == 0
+    assert rounds_answered("0x" + "99" * 20, WORLD.records) == ()
 
 
 def _report(stretches: list[StretchScores]) -> ScoreReport:
