@@ -21,6 +21,7 @@ from dao.records import BlobRef, Exclusion, Position, RoundRecord, SignedRoundRe
 from rounds.close import CloseInput, RecordedJudgement, Verify, close_round
 from rounds.exclusion import UNMATCHED, Answer, RosterMember, VerifyMany
 from rounds.history import History
+from rounds.phases import kind_of
 from rounds.state import decode_state
 from rounds.step import Vectors
 from valuation.family import Family
@@ -133,6 +134,10 @@ def replay_round(given: ReplayInput, point: ReplayPoint, signed: SignedRoundReco
     )
     _check_receipts(record, closed.record, place)
     model_bytes = _recorded_model(given, record, closed.model, place)
+    if kind_of(given.task, number) != "train" and record.model != point.model:
+        raise ReplayMismatch(
+            place=f"{place}model", recorded=record.model.sha256, recomputed=point.model.sha256
+        )
     recomputed = closed.record.model_copy(update={"model": record.model})
     difference = first_difference(
         record.model_dump(mode="json"), recomputed.model_dump(mode="json")

@@ -20,7 +20,6 @@ from dao.records import (
     Aggregation,
     BlobRef,
     Calibration,
-    DpEvent,
     ModelSpec,
     NewtonOptimiser,
     NumberFeature,
@@ -42,7 +41,7 @@ from privacy.noise import SeededNoise
 from rounds.close import Closed, CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
-from rounds.phases import release_of
+from rounds.phases import event_of, kind_of, release_of
 from rounds.state import initial_state, theta_of
 from valuation.family import JudgeRows, Prepared
 
@@ -270,7 +269,12 @@ class World:
     def update_of(self, address: str, number: int) -> bytes:
         """What an honest contributor sends."""
         inputs, targets = self.rows[address]
-        policy = self.task.policy
+        policy, release = self.task.policy, release_of(self.task, number)
+        noise = SeededNoise(f"{self.seed} {address} {number}".encode())
+        if kind_of(self.task, number) != "train":
+            cells = np.arange(len(targets)) % release.length
+            counts = np.bincount(cells, minlength=release.length).astype(np.float64)
+            return private_update(counts, release, noise=noise)
         total = clipped_sum(
             self.family.module(theta_of(self.task, self.state)),
             inputs,
@@ -280,25 +284,17 @@ class World:
             max_rows=1,
             huber=1.0,
         )
-        noise = SeededNoise(f"{self.seed} {address} {number}".encode())
-        return private_update(total, release_of(self.task, number), noise=noise)
+        return private_update(total, release, noise=noise)
 
     def answer(self, address: str, number: int, sent: bytes, **body: object) -> Answer:
         """A signed answer; `body` replaces fields of the receipt's body before signing."""
-        policy = self.task.policy
         fields = {
             "kind": "covalue.receipt/1",
             "position": self.position(number),
             "contributor": address,
             "base_model_sha256": self.base.sha256,
             "update": blob_ref(sent),
-            "event": DpEvent(
-                mechanism="gaussian-full-batch",
-                clip_norm_nano=policy.clip_norm_nano,
-                noise_multiplier_micro=policy.noise_multiplier_micro,
-                sampling=None,
-                seeded=False,
-            ),
+            "event": event_of(self.task, number, seeded=False),
         } | body
         statement = ReceiptBody.model_validate(fields)
         key = next(each.bls_public_key for each in self.roster if each.address == address)
