@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dao.records import (
@@ -34,6 +36,17 @@ _MISSING_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 'None' and 'NA' are values in real data."""
 
 
+class Fault(IntEnum):
+    """What a cell broke. Of several the first counts, so each cell has one."""
+
+    NONE = 0
+    MISSING = 1
+    MALFORMED = 2
+    BELOW = 3
+    ABOVE = 4
+    UNKNOWN = 5
+
+
 @dataclass(frozen=True)
 class Reading:
     """The cells of one column.
@@ -41,25 +54,40 @@ class Reading:
     Attributes:
         column: its name.
         values: float64[n]; NaN where missing or wrong; for a category the index of the value,
-            with `len(values)` for other.
+            with `len(values)` for other; for a date its proleptic ordinal.
         missing: bool[n].
-        wrong: bool[n]: the row cannot be used.
+        faults: int8[n], a `Fault` each; the row cannot be used where it is not NONE.
         expected: what a cell must be, for a person.
+        broke: for each fault that this column can have, the bound that it broke, for a person.
     """
 
     column: str
     values: Floats
     missing: Bools
-    wrong: Bools
+    faults: npt.NDArray[np.int8]
     expected: str
+    broke: Mapping[Fault, str]
+
+    @property
+    def wrong(self) -> Bools:
+        """bool[n]: the row cannot be used."""
+        return np.asarray(self.faults != Fault.NONE)
 
 
 def read_feature(feature: Feature, frame: pd.DataFrame) -> tuple[Reading, ...]:
     """Readings of the columns of one feature (a ratio has none of its own)."""
     match feature:
         case NumberFeature():
-            cells = frame[feature.column].tolist()
-            return (_read_number(feature, cells),)
+            return (
+                _read_bounded(
+                    feature.column,
+                    frame[feature.column].tolist(),
+                    feature.lower_micro * MICRO,
+                    feature.upper_micro * MICRO,
+                    "a number",
+                    missing_is_wrong=feature.missing == "refuse",
+                ),
+            )
         case CategoryFeature():
             return (_read_category(feature, frame[feature.column].tolist()),)
         case DateFeature():
@@ -90,85 +118,133 @@ def read_target(target: Target, frame: pd.DataFrame) -> Reading:
     )
 
 
+def read_unit(column: str, frame: pd.DataFrame) -> Reading:
+    """The cells that name the privacy unit; only an empty one is wrong. They have no values."""
+    cells = frame[column].tolist()
+    missing = np.fromiter((not cell.strip() for cell in cells), dtype=np.bool_, count=len(cells))
+    faults = np.where(missing, Fault.MISSING, Fault.NONE).astype(np.int8)
+    nothing = np.full(len(cells), np.nan)
+    broke = {Fault.MISSING: "missing"}
+    return Reading(column, nothing, missing, faults, "the privacy unit's name", broke)
+
+
 def parse_numbers(cells: Sequence[str]) -> tuple[Floats, Bools]:
-    """Numbers (NaN where there is none) and which cells are missing; plain decimal notation."""
-    values = np.full(len(cells), np.nan)
+    """Numbers (NaN where there is none) and which cells are missing; plain decimal notation.
+
+    In ASCII text without underscores Python's own reading of floats accepts the same notation but
+    for the words inf and nan; so it reads first, and only what did not come out as a finite number
+    is looked at closely.
+    """
+    joined = "".join(cells)
+    quick = joined.isascii() and "_" not in joined
+    read = _quick_number if quick else _exact_number
+    values = np.fromiter(map(read, cells), dtype=np.float64, count=len(cells))
     missing = np.zeros(len(cells), dtype=np.bool_)
-    for i, cell in enumerate(cells):
-        text = cell.strip()
-        if text.lower() in _MISSING_NUMBERS:
-            missing[i] = True
-        elif _NUMBER.fullmatch(text):
-            value = float(text)
-            if math.isfinite(value):
-                values[i] = value
+    for i in np.flatnonzero(~np.isfinite(values)).tolist():
+        values[i] = _exact_number(cells[i])
+        missing[i] = cells[i].strip().lower() in _MISSING_NUMBERS
     return values, missing
+
+
+def _quick_number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _exact_number(cell: str) -> float:
+    text = cell.strip()
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def parse_days(cells: Sequence[str]) -> Floats:
     """Proleptic ordinal of ISO dates (YYYY-MM-DD); NaN where a cell is none."""
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        day = _day_of(cell.strip())
-        if day is not None:
-            values[i] = day
-    return values
+    days = {cell: _day_of(cell.strip()) for cell in dict.fromkeys(cells)}
+    return np.fromiter((days[cell] for cell in cells), dtype=np.float64, count=len(cells))
 
 
-def _day_of(text: str) -> int | None:
+def _day_of(text: str) -> float:
     if not _DATE.fullmatch(text):
-        return None
+        return math.nan
     try:
         return date.fromisoformat(text).toordinal()
     except ValueError:  # the 30th of February: has the shape of a date, is none
-        return None
+        return math.nan
+
+
+def _faults(
+    values: Floats, missing: Bools, lower: float, upper: float, *, missing_is_wrong: bool = True
+) -> npt.NDArray[np.int8]:
+    """Faults of numbers that must lie within bounds (both ends count)."""
+    faults = np.zeros(len(values), dtype=np.int8)
+    faults[values < lower] = Fault.BELOW
+    faults[values > upper] = Fault.ABOVE
+    faults[np.isnan(values)] = Fault.MALFORMED
+    faults[missing] = Fault.MISSING if missing_is_wrong else Fault.NONE
+    return faults
 
 
 def _read_bounded(
-    column: str, cells: Sequence[str], lower: float, upper: float, noun: str
+    column: str,
+    cells: Sequence[str],
+    lower: float,
+    upper: float,
+    noun: str,
+    *,
+    missing_is_wrong: bool = True,
 ) -> Reading:
     values, missing = parse_numbers(cells)
-    # NaN compares false, so what is no number is wrong as well.
-    wrong = ~((values >= lower) & (values <= upper))
-    values[wrong] = np.nan
-    return Reading(column, values, missing, wrong, f"{noun} from {lower:.12g} to {upper:.12g}")
-
-
-def _read_number(feature: NumberFeature, cells: Sequence[str]) -> Reading:
-    lower, upper = feature.lower_micro * MICRO, feature.upper_micro * MICRO
-    reading = _read_bounded(feature.column, cells, lower, upper, "a number")
-    if feature.missing == "refuse":
-        return reading
+    faults = _faults(values, missing, lower, upper, missing_is_wrong=missing_is_wrong)
+    values[faults != Fault.NONE] = np.nan
+    expected = f"{noun} from {lower:.12g} to {upper:.12g}"
+    broke = {
+        Fault.MISSING: "missing",
+        Fault.MALFORMED: "not a finite number",
+        Fault.BELOW: f"below the lower bound {lower:.12g}",
+        Fault.ABOVE: f"above the upper bound {upper:.12g}",
+    }
     return Reading(
-        feature.column,
-        reading.values,
-        reading.missing,
-        reading.wrong & ~reading.missing,
-        reading.expected + ", or empty",
+        column,
+        values,
+        missing,
+        faults,
+        expected if missing_is_wrong else expected + ", or empty",
+        broke,
     )
 
 
 def _read_category(feature: CategoryFeature, cells: Sequence[str]) -> Reading:
     index = {value: i for i, value in enumerate(feature.values)}
     other = len(feature.values)
-    texts = [cell.strip() for cell in cells]
-    values = np.array([index.get(text, other) for text in texts], dtype=np.float64)
-    missing = np.array([text == "" for text in texts], dtype=np.bool_)
-    if feature.other:
-        wrong = np.zeros(len(cells), dtype=np.bool_)
-    else:
-        wrong = values == other
-        values[wrong] = np.nan
+    texts = {cell: cell.strip() for cell in dict.fromkeys(cells)}
+    codes = {cell: index.get(text, other) for cell, text in texts.items()}
+    count = len(cells)
+    values = np.fromiter((codes[cell] for cell in cells), dtype=np.float64, count=count)
+    missing = np.fromiter((not texts[cell] for cell in cells), dtype=np.bool_, count=count)
+    faults = np.zeros(count, dtype=np.int8)
+    if not feature.other:
+        faults[values == other] = Fault.UNKNOWN
+        faults[missing] = Fault.MISSING
+        values[values == other] = np.nan
     listed = ", ".join(feature.values[:12]) + (", ..." if len(feature.values) > 12 else "")
-    return Reading(feature.column, values, missing, wrong, f"one of: {listed}")
+    broke = {Fault.MISSING: "missing", Fault.UNKNOWN: "not among the task's values"}
+    return Reading(feature.column, values, missing, faults, f"one of: {listed}", broke)
 
 
 def _read_date(feature: DateFeature, cells: Sequence[str]) -> Reading:
     first = date.fromisoformat(feature.first).toordinal()
     last = date.fromisoformat(feature.last).toordinal()
     values = parse_days(cells)
-    missing = np.array([cell.strip() == "" for cell in cells], dtype=np.bool_)
-    wrong = ~((values >= first) & (values <= last))
-    values[wrong] = np.nan
+    missing = np.fromiter((not cell.strip() for cell in cells), dtype=np.bool_, count=len(cells))
+    faults = _faults(values, missing, first, last)
+    values[faults != Fault.NONE] = np.nan
+    broke = {
+        Fault.MISSING: "missing",
+        Fault.MALFORMED: "not a date",
+        Fault.BELOW: f"before {feature.first}",
+        Fault.ABOVE: f"after {feature.last}",
+    }
     expected = f"a date YYYY-MM-DD from {feature.first} to {feature.last}"
-    return Reading(feature.column, values, missing, wrong, expected)
+    return Reading(feature.column, values, missing, faults, expected, broke)

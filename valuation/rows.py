@@ -1,33 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows as people bring them: CSV files and single requests, checked against the task's schema."""
+"""Rows as people bring them, checked against the task's schema: tables and single requests."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from dao.errors import InputError, RowError
 from dao.records import CategoryFeature, DateFeature, Feature
-from valuation.columns import Reading, read_feature, read_target
+from valuation.columns import Fault, Reading, read_feature, read_target, read_unit
+from valuation.csv_table import parse_csv
 from valuation.schema import Bools, Schema, feature_columns
 
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+__all__ = [
+    "FrameCheck",
+    "ReadRows",
+    "RowProblem",
+    "check_frame",
+    "input_columns",
+    "parse_csv",
+    "parse_row",
+    "read_rows",
+    "require_columns",
+    "require_input",
+]
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """Why one row cannot be used. `line` is the line of the file on which the row starts."""
+    """Why one row cannot be used. `line` is the line of a CSV file on which the row starts, or the
+    number of a Parquet file's row; `broke` is the bound that the value broke."""
 
     line: int
     column: str
     value: str
     expected: str
+    broke: str
 
 
 @dataclass(frozen=True)
@@ -46,92 +58,18 @@ class FrameCheck:
     duplicates: int
 
 
-def parse_csv(data: bytes, *, name: str) -> pd.DataFrame:
-    """Read a CSV file (UTF-8, commas, a header) as text cells; guesses no types.
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows as numbers, and which can be used.
 
-    The index holds the line on which each row starts (the header is on line 1).
-
-    Raises:
-        InputError: empty, not UTF-8, no rows, a column twice or without a name, a row of
-            another length than the header.
+    Attributes:
+        readings: of every column that the task reads, one for each thing that it must be; the
+            target and the unit last.
+        accepted: bool[n].
     """
-    text = _decode(data, name)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    header: list[str] | None = None
-    before = 0
-    try:
-        for row in reader:
-            first_line, before = before + 1, reader.line_num
-            if not row:
-                continue
-            if header is None:
-                header = _check_header([cell.strip() for cell in row], name)
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{name}, line {first_line}: {len(row)} fields, expected {len(header)}",
-                    hint="Put fields that contain a comma in double quotes.",
-                )
-            rows.append(row)
-            lines.append(first_line)
-    except csv.Error as error:
-        raise InputError(
-            f"{name}, line {reader.line_num}: not a CSV file: {error}",
-            hint="Check the quotes near that line.",
-        ) from error
-    if header is None or not rows:
-        raise InputError(
-            f"{name} is empty: no rows below the header",
-            hint="Expected a header line and one line per row.",
-        )
-    index = pd.Index(lines, name="line")
-    # Object columns: pandas then never takes a cell for anything but the text it is.
-    frame = pd.DataFrame(rows, columns=pd.Index(header), index=index, dtype=object)
-    frame.attrs["name"] = name
-    return frame
 
-
-def _decode(data: bytes, name: str) -> str:
-    if not data.strip():
-        raise InputError(
-            f"{name} is empty", hint="Expected a header line and one line per row, in UTF-8."
-        )
-    if data.startswith(_UTF16_MARKS):
-        raise InputError(f"{name} is UTF-16, expected UTF-8", hint="Save it as 'CSV UTF-8'.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{name}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x})",
-            hint="Save it as 'CSV UTF-8', or convert it: iconv -f latin1 -t utf-8 IN > OUT.",
-        ) from error
-    if "\x00" in text:
-        raise InputError(
-            f"{name} holds NUL bytes, expected a text file in UTF-8",
-            hint="Export it as CSV; a spreadsheet file (.xlsx) is none.",
-        )
-    return text
-
-
-def _check_header(header: list[str], name: str) -> list[str]:
-    twice = sorted({column for column in header if header.count(column) > 1 and column})
-    if twice:
-        raise InputError(
-            f"{name}: column {', '.join(map(repr, twice))} appears more than once",
-            hint="Rename or remove one of them.",
-        )
-    if "" in header:
-        raise InputError(
-            f"{name}: column {header.index('') + 1} has no name", hint="Name or remove it."
-        )
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise InputError(
-            f"{name}: one single column {header[0]!r}", hint="Separate columns by commas."
-        )
-    return header
+    readings: tuple[Reading, ...]
+    accepted: Bools
 
 
 def require_columns(
@@ -163,36 +101,76 @@ def input_columns(schema: Schema, *, with_target: bool) -> tuple[str, ...]:
     return columns
 
 
+def require_input(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> None:
+    """Refuse a frame without a column that the task reads, and say what the column is for.
+
+    Raises:
+        InputError: names the missing columns and lists those that came.
+    """
+    lost = [
+        column
+        for column in input_columns(schema, with_target=with_target)
+        if column not in frame.columns
+    ]
+    unit = schema.unit.column
+    if with_target and unit in lost:
+        others = ", ".join(repr(column) for column in lost if column != unit)
+        raise InputError(
+            f"{frame.attrs.get('name', 'the table')}: missing column {unit!r}, which names the "
+            "privacy unit of each row" + (f"; also missing: {others}" if others else ""),
+            hint="Without it nobody can say which rows belong together (one owner, one property), "
+            "so none can be used. Columns that came: " + ", ".join(map(str, frame.columns)) + ".",
+        )
+    require_columns(frame, tuple(lost))
+
+
+def read_rows(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> ReadRows:
+    """Read every cell that the task reads. What becomes of a row depends on that row alone, so a
+    table may be read in blocks.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    require_input(schema, frame, with_target=with_target)
+    readings: dict[tuple[str, str], Reading] = {}
+    for feature in schema.features:
+        for reading in read_feature(feature, frame):
+            # One column may serve two features, each with bounds of its own.
+            key = (reading.column, reading.expected)
+            first = readings.setdefault(key, reading)
+            if first is not reading:
+                faults = np.where(first.faults != Fault.NONE, first.faults, reading.faults)
+                readings[key] = replace(first, faults=faults)
+    found = list(readings.values())
+    if with_target:
+        found.append(read_target(schema.target, frame))
+        if schema.unit.column is not None:
+            found.append(read_unit(schema.unit.column, frame))
+    accepted = np.ones(len(frame), dtype=np.bool_)
+    for reading in found:
+        accepted &= ~reading.wrong
+    return ReadRows(tuple(found), accepted)
+
+
 def check_frame(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> FrameCheck:
     """Check every row against the schema; out-of-bounds rows are refused, never clipped.
 
     Raises:
         InputError: a column is missing.
     """
-    require_columns(frame, input_columns(schema, with_target=with_target))
-    readings: dict[str, Reading] = {}
-    for feature in schema.features:
-        for reading in read_feature(feature, frame):
-            readings.setdefault(reading.column, reading)
-    if with_target:
-        readings[schema.target.column] = read_target(schema.target, frame)
-    accepted = np.ones(len(frame), dtype=np.bool_)
+    rows = read_rows(schema, frame, with_target=with_target)
     found: list[tuple[int, RowProblem]] = []
-    lines = [int(line) for line in frame.index]
-    for reading in readings.values():
-        accepted &= ~reading.wrong
-        cells = frame[reading.column].tolist()
-        for i in map(int, np.flatnonzero(reading.wrong)):
-            found.append((i, RowProblem(lines[i], reading.column, cells[i], reading.expected)))
-    unit = schema.unit.column
-    if with_target and unit is not None:
-        for i, cell in enumerate(frame[unit].tolist()):
-            if not cell.strip():
-                accepted[i] = False
-                found.append((i, RowProblem(lines[i], unit, cell, "the privacy unit's name")))
+    lines = frame.index.tolist()
+    for reading in rows.readings:
+        wrong = np.flatnonzero(reading.wrong).tolist()
+        cells = frame[reading.column].tolist() if wrong else []
+        for i in wrong:
+            broke = reading.broke[Fault(reading.faults[i])]
+            problem = RowProblem(lines[i], reading.column, cells[i], reading.expected, broke)
+            found.append((i, problem))
     found.sort(key=lambda pair: pair[0])
-    duplicates = int(frame.duplicated().sum())
-    return FrameCheck(accepted, tuple(problem for _, problem in found), duplicates)
+    problems = tuple(problem for _, problem in found)
+    return FrameCheck(rows.accepted, problems, int(frame.duplicated().sum()))
 
 
 def parse_row(schema: Schema, row: Mapping[str, object]) -> pd.DataFrame:
