@@ -157,4 +157,5 @@ def imagined_rows(task: Task, process: PublicProcess, public: Encoded, *, seed: 
         target[rows] = to_anchors @ process.alpha + deviation
     target += np.sqrt(hyper.noise) * random.normal(size=count)
     bounded = value_to_target(task.target, target_to_value(task.target, target))
-    return Encoded(attributes, places, bounded, np.arange(count, dtype=np.int64))
+    keys = random.integers(0, 2**64, count, dtype=np.uint64)
+    return Encoded(attributes, places, bounded, np.arange(count, dtype=np.int64), keys)

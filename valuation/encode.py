@@ -7,12 +7,14 @@ depends on that row alone. docs/spec/valuation.md gives the formulas.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dao.errors import InputError
 from dao.records import (
@@ -40,17 +42,25 @@ class Encoded:
         locations: float64[n, 2] (east, north) in units of the task's scale; [n, 0] without.
         target: float64[n], standardised, clipped to the task's bounds; None without target.
         units: int64[n], equal for rows of one privacy unit.
+        unit_keys: uint64[n], a hash of what the unit itself is (its cell, or all cells of its one
+            row); 0 without target. It decides what becomes of a unit without a look at others.
     """
 
     attributes: Floats
     locations: Floats
     target: Floats | None
     units: Ints
+    unit_keys: NDArray[np.uint64]
 
     def take(self, rows: Ints) -> Encoded:
         """The given rows, in that order."""
-        target = None if self.target is None else self.target[rows]
-        return Encoded(self.attributes[rows], self.locations[rows], target, self.units[rows])
+        return Encoded(
+            attributes=self.attributes[rows],
+            locations=self.locations[rows],
+            target=None if self.target is None else self.target[rows],
+            units=self.units[rows],
+            unit_keys=self.unit_keys[rows],
+        )
 
 
 def attribute_names(schema: Schema) -> tuple[str, ...]:
@@ -144,7 +154,13 @@ def encode(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> Encoded
         reading = read_target(schema.target, frame)
         _require_accepted(reading, frame)
         target = value_to_target(schema.target, reading.values)
-    return Encoded(attributes, locations, target, _units(schema, frame, with_target=with_target))
+    return Encoded(
+        attributes=attributes,
+        locations=locations,
+        target=target,
+        units=_units(schema, frame, with_target=with_target),
+        unit_keys=_unit_keys(schema, frame, with_target=with_target),
+    )
 
 
 def _require_accepted(reading: Reading, frame: pd.DataFrame) -> None:
@@ -197,6 +213,21 @@ def _units(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> Ints:
     names = [cell.strip() for cell in frame[column].tolist()]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], dtype=np.int64)
+
+
+def _unit_keys(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> NDArray[np.uint64]:
+    """First 8 bytes, little endian, of SHA-256 of the unit's cell, or of all cells of a row that
+    the task reads; cells stripped, joined by the unit separator U+001F."""
+    if not with_target:
+        return np.zeros(len(frame), dtype=np.uint64)
+    unit = schema.unit.column
+    columns = input_columns(schema, with_target=True) if unit is None else (unit,)
+    cells = zip(*(frame[column].tolist() for column in columns), strict=True)
+    digests = (
+        hashlib.sha256("\x1f".join(cell.strip() for cell in row).encode()).digest()[:8]
+        for row in cells
+    )
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def value_to_target(target: Target, values: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import math
 
 import numpy as np
@@ -81,6 +82,20 @@ def test_units_are_equal_for_equal_owners() -> None:
     units = encode(dataclasses.replace(SCHEMA, unit=OWNER_UNIT), frame, with_target=True).units
     assert units.tolist() == [0, 0, 1, 1, 2, 2, 3]
     assert encode(SCHEMA, frame, with_target=True).units.tolist() == list(range(7))
+
+
+def test_a_units_key_is_a_hash_of_the_unit_alone() -> None:
+    frame = sales(40, seed=1)
+    whole = encode(SCHEMA, frame, with_target=True)
+    part = encode(SCHEMA, frame.iloc[10:20], with_target=True)
+    assert np.array_equal(whole.unit_keys[10:20], part.unit_keys)
+    assert len(np.unique(whole.unit_keys)) == 40
+    owners = encode(dataclasses.replace(SCHEMA, unit=OWNER_UNIT), frame, with_target=True)
+    assert OWNER_UNIT.column is not None
+    cell = str(frame[OWNER_UNIT.column].iloc[7]).strip()
+    expected = int.from_bytes(hashlib.sha256(cell.encode()).digest()[:8], "little")
+    assert int(owners.unit_keys[7]) == expected
+    assert not encode(SCHEMA, frame, with_target=False).unit_keys.any()
 
 
 def test_a_row_that_was_not_accepted_is_not_encoded() -> None:

@@ -70,6 +70,7 @@ def test_kernel_inputs_are_posterior_covariances_with_landmarks(
             locations=marks[1],
             target=None,
             units=np.arange(len(marks[0]), dtype=np.int64),
+            unit_keys=np.zeros(len(marks[0]), dtype=np.uint64),
         )
     ).inputs
     gram = features.T @ features
