@@ -15,6 +15,7 @@ TORCH_PIP_ARGS ?=
 DATA ?=
 TARGET ?=
 ARGS ?=
+SUITE ?=
 PYTEST_ARGS ?=
 BIN := .venv/bin
 ROOMS := audit cli dao demo fl_client fl_server inference privacy rewards rounds valuation
@@ -94,9 +95,9 @@ pytest: setup
 
 # --- further --------------------------------------------------------------------------------
 
+# SUITE=learning for one suite; what was measured before is kept (ARGS=--fresh measures again).
 bench: setup
-	$(BIN)/python -m bench.accuracy --epsilon 8 $(ARGS)
-	$(BIN)/python -m bench.whole_loop --seeds 0 1 2
+	$(BIN)/python -m bench.suite $(SUITE) $(ARGS)
 
 # Plants each fault of tests/faults into a copy of the tree and shows its promise's test failing.
 faults: setup
