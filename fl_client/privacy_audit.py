@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The vault attacks its own mechanism: what `covalue contributor audit-privacy` does.
+
+Thousands of updates are made by the very function that answers a coordinator
+(`rounds.contribution`), with canaries among the rows and without. Whoever can tell the two apart
+better than the claimed noise allows has shown that the claim is wrong. Nothing of it leaves the
+machine, so nothing is charged to the ledger, and neither chain nor ledger is touched.
+
+What is tried is one round of a kind. Its bound says how much noise there can have been at most; the
+same accounting that made the claim turns that into epsilon for all rounds of the task. Whether the
+noise of one round is independent of another's, and whether each round is charged, cannot be seen
+in this way: that has tests of its own (docs/spec/privacy.md, section 7).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dao.records import Task
+from fl_client.canary_rows import Probe, Stage, probes, training_stage
+from fl_client.vault import Vault
+from fl_client.wire import TrainRequest
+from privacy.accounting import policy_epsilon_micro
+from privacy.canaries import score
+from privacy.noise import NoiseSource
+from privacy.trade_off import Floats, NoiseBound, noise_at_most
+from rounds.contribution import contribution
+from rounds.phases import RoundKind, release_of
+from rounds.state import decode_update, update_to_float
+from valuation.family import Family, Prepared
+
+DEFAULT_TRIALS = 4000
+"""Releases with each kind of canary, and as many without."""
+CONFIDENCE = 0.95
+_LARGEST_MICRO = (1 << 53) - 1
+_LOUDEST = 4
+"""Noise below a quarter of the claimed one is not told apart any more."""
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the trials of one kind of canary showed.
+
+    Attributes:
+        kind: of the round.
+        probe: the canaries.
+        sigma: claimed noise multiplier.
+        bound: the noise multiplier is at most `bound.sigma`.
+        without, present: float64[trials], the scores.
+    """
+
+    kind: RoundKind
+    probe: Probe
+    sigma: float
+    bound: NoiseBound
+    without: Floats
+    present: Floats
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claimed noise is not refuted."""
+        return self.bound.sigma >= self.sigma
+
+
+@dataclass(frozen=True)
+class PrivacyAudit:
+    """The result.
+
+    Attributes:
+        findings: one for each kind of canary and round.
+        excess: norm of a canary row's gradient in multiples of the clip norm.
+        claimed_epsilon_micro: what the task says that all rounds cost, at delta_e12.
+        proven_epsilon_micro: they cost at least this.
+        confidence: with which every bound holds at once.
+        seeded: the vault's noise is from a fixed seed: whoever knows it sees through the noise.
+    """
+
+    findings: tuple[Finding, ...]
+    excess: float
+    claimed_epsilon_micro: int
+    proven_epsilon_micro: int
+    delta_e12: int
+    confidence: float
+    seeded: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing contradicts the claim."""
+        return self.proven_epsilon_micro <= self.claimed_epsilon_micro and all(
+            finding.holds for finding in self.findings
+        )
+
+    @property
+    def sharpest(self) -> Finding:
+        """The finding that leaves the least room between the claimed noise and its bound."""
+        return min(self.findings, key=lambda finding: finding.bound.sigma / finding.sigma)
+
+
+def audit_vault(
+    vault: Vault,
+    task_digest: str,
+    *,
+    trials: int = DEFAULT_TRIALS,
+    tell: Tell = lambda done, of: None,
+) -> PrivacyAudit:
+    """Attack an open vault's mechanism for a task from its store, on a few of its own rows.
+
+    The ledger is neither read nor written. InputError where no row of the records fits the task,
+    or there are fewer than 50 trials.
+    """
+    task, family = vault.task(task_digest)
+    return audit_mechanism(
+        task,
+        family,
+        vault.records.prepared(task, family),
+        initial=vault.store.get(task.model.initial.cid),
+        noise=lambda trial: vault._noise(TrainRequest(0, task_digest, trial, b"")),
+        trials=trials,
+        tell=tell,
+    )
+
+
+def audit_mechanism(
+    task: Task,
+    family: Family,
+    rows: Prepared,
+    *,
+    initial: bytes,
+    noise: Callable[[int], NoiseSource],
+    trials: int = DEFAULT_TRIALS,
+    confidence: float = CONFIDENCE,
+    tell: Tell = lambda done, of: None,
+) -> PrivacyAudit:
+    """Attack the rounds of a task.
+
+    `rows` are the contributor's, `initial` the bytes of the task's first model state; `noise(i)`
+    is the source of trial i, from 1, a new one for each. `tell` hears how many releases of how
+    many are done. Where the mechanism is what the task says, `holds` is false with probability at
+    most 1 - confidence. Errors as of `audit_vault`.
+    """
+    stages = (training_stage(task, family, rows, initial=initial),)
+    plan = [(stage, probes(task, stage)) for stage in stages]
+    tried = sum(len(each) for _, each in plan)
+    of = trials * (tried + len(plan))
+    # All bounds are to hold at once (Bonferroni).
+    each_confidence = 1.0 - (1.0 - confidence) / tried
+    numbers = itertools.count(1)
+
+    def scores(stage: Stage, data: Prepared) -> Floats:
+        release, found = release_of(task, stage.number), np.empty(trials)
+        for i in range(trials):
+            trial = next(numbers)
+            update = contribution(
+                task, family, data, stage.theta, number=stage.number, noise=noise(trial)
+            )
+            moved = update_to_float(release, decode_update(release, update))
+            found[i] = score(moved, stage.direction, unit=stage.unit)
+            tell(trial, of)
+        return found
+
+    findings = []
+    for stage, chosen in plan:
+        without = scores(stage, stage.beside)
+        for probe in chosen:
+            present = scores(stage, stage.with_canaries(probe))
+            game = dataclasses.replace(stage.game, units=probe.units)
+            bound = noise_at_most(without, present, game, confidence=each_confidence)
+            findings.append(Finding(stage.kind, probe, stage.sigma, bound, without, present))
+    return PrivacyAudit(
+        findings=tuple(findings),
+        excess=stages[0].excess,
+        claimed_epsilon_micro=task.policy.epsilon_micro,
+        proven_epsilon_micro=_proven(task, findings),
+        delta_e12=task.policy.delta_e12,
+        confidence=confidence,
+        seeded=noise(1).seeded,
+    )
+
+
+def _proven(task: Task, findings: list[Finding]) -> int:
+    """Epsilon of the task with the largest noise that is not refuted, in 1e-6, rounded down."""
+    policy = task.policy
+    sigma = min(finding.bound.sigma for finding in findings)
+    micro = _LARGEST_MICRO if math.isinf(sigma) else math.ceil(sigma * 1e6)
+    micro = min(max(micro, policy.noise_multiplier_micro // _LOUDEST), _LARGEST_MICRO)
+    bounded = policy.model_copy(update={"noise_multiplier_micro": micro})
+    # The formula rounds up, a lower bound must not.
+    return max(0, policy_epsilon_micro(bounded) - 1)
