@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cli.contributor_audit import audit_privacy
 from cli.contributor_setup import (
     check_records,
     create_vault,
@@ -31,6 +32,7 @@ from valuation.taskfile import wei_of
 app = typer.Typer(
     no_args_is_help=True, help="Hold private records, train with them, and be paid for it."
 )
+app.command(name="audit-privacy")(audit_privacy)
 TaskArgument = Annotated[int, typer.Argument(metavar="TASK", help="The task's number on chain.")]
 
 
