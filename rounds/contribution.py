@@ -7,7 +7,7 @@ from __future__ import annotations
 from dao.records import Task
 from privacy.engine import clipped_sum
 from privacy.mechanism import clip_norm, private_update
-from privacy.noise import NoiseSource
+from privacy.noise import NoiseSource, SeededNoise
 from rounds.phases import release_of
 from rounds.state import Floats
 from valuation.family import Family, Prepared
@@ -37,3 +37,11 @@ def contribution(
         huber=task.model.huber_micro / 1e6 or None,
     )
     return private_update(total, release_of(task, number), noise=noise)
+
+
+def seeded_noise(seed: bytes, *, account: str, task_digest: str, number: int) -> SeededNoise:
+    """What a vault with a fixed `noise_seed` draws in a round, so that a forecast can draw it too.
+
+    Simulation and tests only: SHA-256 of seed "/" account "/" task digest "/" round is the key.
+    """
+    return SeededNoise(seed + f"/{account}/{task_digest}/{number}".encode())
