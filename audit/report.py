@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dao.records import ModelCard
+
 
 @dataclass(frozen=True)
 class Check:
@@ -23,6 +25,8 @@ class AuditReport:
     task_id: int
     block: int
     checks: list[Check] = field(default_factory=list)
+    card: ModelCard | None = None
+    """The model card, once its figures were recomputed and agree."""
 
     @property
     def ok(self) -> bool:
@@ -44,6 +48,7 @@ class AuditReport:
             "first_failure": None
             if failure is None
             else {"place": failure.place, "detail": failure.detail},
+            "card": None if self.card is None else self.card.model_dump(mode="json"),
             "checks": [
                 {"place": check.place, "ok": check.ok, "detail": check.detail}
                 for check in self.checks

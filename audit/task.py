@@ -257,6 +257,7 @@ class _Audit:
                     state=stretches[-1][-1].model,
                 ),
             )
+        self._report.card = report.card
         with self._check("final report on chain"):
             on_chain = {
                 "payout_root": final.payout_root,

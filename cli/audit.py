@@ -34,6 +34,7 @@ def app(
     """
     from audit.chain_state import find_task
     from audit.task import audit_task
+    from cli.ratio_table import tell_studies, verdicts_as_json
     from dao.deployment import open_dao
     from dao.open_store import open_store
     from dao.settings import load_settings
@@ -64,8 +65,13 @@ def app(
         else:
             out.print(f"[red]FAILED[/] at {failure.place}")
             out.print(failure.detail, markup=False, soft_wrap=True)
+        if report.card is not None:
+            out.print("the model's ratio study, recomputed from the opened validation rows:")
+            tell_studies(out, report.card.studies, currency=report.card.target.currency)
 
     result = report.as_json() | {"state": state, "rounds_committed": standing.last_round}
+    if report.card is not None:
+        result |= verdicts_as_json(report.card.studies)
     emit(result, as_json=as_json, text=tell)
     if not report.ok:
         raise typer.Exit(3)

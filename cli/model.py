@@ -72,6 +72,7 @@ def show(
 ) -> None:
     """Show a release: its status on chain, and the model card from the store."""
     from audit.published import read_report
+    from cli.ratio_table import tell_studies, verdicts_as_json
     from dao.open_store import open_store
 
     settings, dao = open_contracts(config)
@@ -94,14 +95,14 @@ def show(
             "privacy": f"epsilon {release.epsilon_micro / 1e6:g} at delta "
             f"{card.delta_e12 / 1e12:g} per unit, {card.rounds} rounds, "
             f"{card.contributors} contributors",
-            "accuracy": f"R2 {card.r2_micro / 1e6:.3f}, median error "
-            f"{card.mdape_micro / 1e4:.1f} % on {card.rows_judged} sealed rows",
             "licence": card.licence,
         }
         for name, text in lines.items():
             out.print(f"{name:<9} {text}", markup=False, soft_wrap=True)
+        tell_studies(out, card.studies, currency=card.target.currency)
 
-    emit(_summary(release) | {"card": card.model_dump(mode="json")}, as_json=as_json, text=tell)
+    result = _summary(release) | {"card": card.model_dump(mode="json")}
+    emit(result | verdicts_as_json(card.studies), as_json=as_json, text=tell)
 
 
 @app.command()

@@ -470,6 +470,41 @@ class ScoreReport(Record):
     card: ModelCard
 
 
+class RatioStudy(Record):
+    """How estimates compare with prices in one group of rows (valuation/metrics.py has the
+    formulas). Null where a figure has no meaning, as in a group of fewer than five prices."""
+
+    group: Text
+    """`all`, `region 3` or `price band 2`."""
+    rows: Count
+    latitude_micro: SafeInt | None
+    longitude_micro: SafeInt | None
+    """Middle of a region, 1e-6 degrees; null for other groups."""
+    lower_micro: BigInt | None
+    upper_micro: BigInt | None
+    """A price band holds the rows with lower <= proxy < upper (the last one: <= upper), the proxy
+    being the mean of price and estimate / median ratio; null for other groups."""
+    median_ratio_micro: SafeInt | None
+    cod_micro: SafeInt | None
+    """Coefficient of dispersion, in per cent."""
+    prd_micro: SafeInt | None
+    prb_micro: SafeInt | None
+    mki_micro: SafeInt | None
+    fsd_micro: SafeInt | None
+    """Standard deviation of the percentage error, as a fraction."""
+    ppe10_micro: SafeInt | None
+    """Share of estimates within 10 % of the price."""
+    mdape_micro: SafeInt | None
+    """Median absolute percentage error, as a fraction."""
+    r2_micro: SafeInt | None
+    median_ratio_error_micro: SafeInt | None
+    """This and those below: large-sample standard errors."""
+    cod_error_micro: SafeInt | None
+    prd_error_micro: SafeInt | None
+    prb_error_micro: SafeInt | None
+    mki_error_micro: SafeInt | None
+
+
 class ModelCard(Record):
     """What a buyer and a voter should know of a model."""
 
@@ -485,10 +520,9 @@ class ModelCard(Record):
     delta_e12: Positive
     contributors: Count
     rows_judged: Count
-    r2_micro: SafeInt
-    """R2 on the judging rows in price units, 1e-6; 0 with no judging rows."""
-    mdape_micro: Count
-    """Median absolute percentage error on the judging rows, as a fraction in 1e-6."""
+    studies: tuple[RatioStudy, ...] = Field(max_length=64)
+    """On the opened sealed rows: `all` first, then regions, then price bands. Empty where no sealed
+    part was opened: residuals alone tell no ratio."""
     interval_level_micro: Count
     interval_halfwidth_micro: Count
     """Split-conformal half width on the target's scale (log or linear), in 1e-6."""

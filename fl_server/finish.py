@@ -44,7 +44,7 @@ def finish_task(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -
         context.task.total_rounds,
         judged_on=report.judged_on,
         payout_total_wei=str(report.payout_total_wei),
-        r2_micro=report.card.r2_micro,
+        r2_micro=report.card.studies[0].r2_micro if report.card.studies else None,
     )
     message = final_message(
         chain_id=context.chain.chain_id,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dao.records import Feature, Task, Valuation, ValuationBody
+from dao.records import Feature, RatioStudy, Task, Valuation, ValuationBody
 from inference.released import Appraisal, Servable
 
 EXAMPLE_ROW: dict[str, Any] = {
@@ -89,8 +89,9 @@ class CurrentModel(Answer):
     epsilon_micro: int = Field(description="Privacy cost of the task to each unit, 1e-6.")
     delta_e12: int
     rows_judged: int
-    r2_micro: int
-    mdape_micro: int = Field(description="Median absolute percentage error, fraction in 1e-6.")
+    studies: tuple[RatioStudy, ...] = Field(
+        description="Ratio study on rows that nobody trained on: all, by region, by price band."
+    )
     interval_level_micro: int
     licence: str
     signer: str = Field(description="Account that signs this API's answers.")
@@ -121,8 +122,7 @@ def describe(servable: Servable, *, signer: str) -> CurrentModel:
         epsilon_micro=seen.epsilon_micro,
         delta_e12=card.delta_e12,
         rows_judged=card.rows_judged,
-        r2_micro=card.r2_micro,
-        mdape_micro=card.mdape_micro,
+        studies=card.studies,
         interval_level_micro=card.interval_level_micro,
         licence=card.licence,
         signer=signer,

@@ -8,11 +8,9 @@ tolerance; money follows exactly from the recorded scores.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from dao.errors import InputError, ReplayMismatch
@@ -25,20 +23,12 @@ from dao.records import (
     StretchScores,
     Task,
 )
-from rounds.coalition import module_outputs
+from rounds.card import CardInput, SealedRows, check_card, make_card
 from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch
 from rounds.settle import check_scores, settle
-from rounds.state import Floats, theta_of
-from valuation.encode import Encoded, encode, target_to_value
-from valuation.family import Family, JudgeRows, Prepared
-from valuation.interval import halfwidth
-from valuation.metrics import mdape, r2
+from valuation.encode import encode
+from valuation.family import Family, JudgeRows
 from valuation.rows import check_frame, parse_csv
-
-INTERVAL_LEVEL = 0.9
-CARD_STEP_MICRO = 5
-"""A recomputed figure of the card may differ from the recorded one by this much."""
-_LARGEST = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -61,14 +51,6 @@ class ReportInput:
     parts: tuple[tuple[OpenedPart, bytes], ...]
     model: BlobRef
     state: bytes
-
-
-@dataclass(frozen=True)
-class SealedRows:
-    """The opened validation rows that fit the task's schema."""
-
-    encoded: Encoded
-    prepared: Prepared
 
 
 MAX_PART_BYTES = 1 << 23
@@ -101,18 +83,14 @@ def sealed_rows(task: Task, family: Family, parts: Sequence[bytes]) -> SealedRow
 def make_report(given: ReportInput) -> ScoreReport:
     """Score every stretch, settle, and describe the model."""
     sealed, judged_on, rows = _judges(given)
-    return _assemble(
-        given, judged_on, _scores(given, rows), card=_card(given, sealed=sealed, rows=rows)
-    )
+    return _assemble(given, judged_on, _scores(given, rows), card=_card(given, sealed, rows))
 
 
 def check_report(recorded: ScoreReport, given: ReportInput) -> None:
     """Recompute a report and compare; ReplayMismatch names the place that differs."""
     sealed, judged_on, rows = _judges(given)
     stretches = _scores(given, rows)
-    expected = _assemble(
-        given, judged_on, recorded.stretches, card=_card(given, sealed=sealed, rows=rows)
-    )
+    expected = _assemble(given, judged_on, recorded.stretches, card=_card(given, sealed, rows))
     check_scores(
         recorded,
         judged_on=judged_on,
@@ -125,7 +103,7 @@ def check_report(recorded: ScoreReport, given: ReportInput) -> None:
             stretches=recorded.stretches,
         ),
     )
-    _check_card(recorded.card, expected.card)
+    check_card(recorded.card, expected.card)
     remade = expected.model_copy(update={"card": recorded.card})
     for name in ScoreReport.model_fields:
         was, now = getattr(recorded, name), getattr(remade, name)
@@ -182,62 +160,16 @@ def _assemble(
     )
 
 
-def _card(given: ReportInput, *, sealed: SealedRows | None, rows: JudgeRows | None) -> ModelCard:
-    """R2 and MdAPE need prices, so they are given for sealed rows only; else 0."""
-    task = given.task
-    residual, r2_micro, mdape_micro = np.zeros(0), 0, 0
-    theta = theta_of(task, given.state)
-    if sealed is not None:
-        assert sealed.encoded.target is not None
-        estimate = given.family.predict(sealed.prepared, theta)
-        residual = sealed.encoded.target - estimate
-        prices = target_to_value(task.target, sealed.encoded.target)
-        estimates = target_to_value(task.target, estimate)
-        r2_micro, mdape_micro = _micro(r2(prices, estimates)), _micro(mdape(prices, estimates))
-    elif rows is not None:
-        residual = _residual(given.family, rows, theta)
-    half = halfwidth(residual, INTERVAL_LEVEL) if len(residual) else 0.0
-    return ModelCard(
-        kind="covalue.card/1",
-        task_digest=given.place.task_digest,
-        title=task.title,
-        asset_class=task.asset_class,
-        target=task.target,
-        family=task.model.family,
-        model=given.model,
-        rounds=task.policy.rounds,
-        epsilon_micro=task.policy.epsilon_micro,
-        delta_e12=task.policy.delta_e12,
-        contributors=len(given.roster),
-        rows_judged=len(residual),
-        r2_micro=r2_micro,
-        mdape_micro=mdape_micro,
-        interval_level_micro=_micro(INTERVAL_LEVEL),
-        interval_halfwidth_micro=_micro(half * task.target.spread_micro / 1e6),
-        licence=task.licence,
+def _card(given: ReportInput, sealed: SealedRows | None, rows: JudgeRows | None) -> ModelCard:
+    return make_card(
+        CardInput(
+            task=given.task,
+            task_digest=given.place.task_digest,
+            contributors=len(given.roster),
+            family=given.family,
+            model=given.model,
+            state=given.state,
+        ),
+        sealed=sealed,
+        rows=rows,
     )
-
-
-def _residual(family: Family, rows: JudgeRows, theta: Floats) -> Floats:
-    output = module_outputs(family.module(theta), theta[None, :], rows.inputs)[0]
-    residual: Floats = rows.residual - output
-    return residual
-
-
-def _check_card(recorded: ModelCard, recomputed: ModelCard) -> None:
-    for name in ModelCard.model_fields:
-        was, now = getattr(recorded, name), getattr(recomputed, name)
-        close = name in ("r2_micro", "mdape_micro", "interval_halfwidth_micro") and (
-            abs(was - now) <= CARD_STEP_MICRO + abs(was) // 1_000_000
-        )
-        if was != now and not close:
-            raise ReplayMismatch(
-                place=f"score report, card.{name}", recorded=str(was), recomputed=str(now)
-            )
-
-
-def _micro(value: float) -> int:
-    """Nearest 1e-6, held within +-(2^53 - 1); a figure that is not a number is 0."""
-    if math.isnan(value):
-        return 0
-    return round(max(-_LARGEST / 1e6, min(_LARGEST / 1e6, value)) * 1e6)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from valuation.encode import Encoded
+from valuation.process import PublicProcess
 from valuation.schema import Floats, Ints
 from valuation.tensors import read_arrays
 
@@ -50,6 +51,10 @@ class Family(Protocol):
     @property
     def parameters(self) -> int:
         """Length d of theta."""
+
+    @property
+    def process(self) -> PublicProcess | None:
+        """What the public rows teach; None without public rows."""
 
     def prepare(self, encoded: Encoded) -> Prepared:
         """Inputs, offset and residual of rows."""

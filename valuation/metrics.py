@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good estimates are, in price units, in the words of appraisers.
 
-Ratio statistics follow the IAAO Standard on Ratio Studies (2013): ratio = estimate / price.
+Level and uniformity follow the IAAO Standard on Ratio Studies (2013), ratio = estimate / price;
+the modified Kakwani index Quintos (2020). Prices and estimates are float64[n] of one currency and
+prices are above 0. A figure that has no meaning for the rows at hand is NaN.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,16 +20,9 @@ from valuation.schema import Floats
 
 @dataclass(frozen=True)
 class Metrics:
-    """Accuracy of estimates on `rows` rows.
+    """Accuracy of estimates on `rows` rows; the functions of this module say what each figure is.
 
-    Attributes:
-        r2: coefficient of determination; 0 where all prices are equal.
-        mdape: median absolute percentage error, as a fraction.
-        mape: mean absolute percentage error, as a fraction.
-        median_ratio: median of estimate / price.
-        cod: coefficient of dispersion, 100 * mean |ratio - median| / median.
-        prd: price-related differential, mean ratio / (sum of estimates / sum of prices).
-        ppe10: share of estimates within 10 % of the price.
+    Fractions are fractions (0.1, not 10), but for the COD, which is in per cent by custom.
     """
 
     rows: int
@@ -35,6 +32,9 @@ class Metrics:
     median_ratio: float
     cod: float
     prd: float
+    prb: float
+    mki: float
+    fsd: float
     ppe10: float
 
     def as_dict(self) -> dict[str, float]:
@@ -66,20 +66,85 @@ def mape(prices: Floats, estimates: Floats) -> float:
 
 
 def median_ratio(prices: Floats, estimates: Floats) -> float:
-    """Median of estimate / price; appraisers accept 0.90 to 1.10."""
+    """Median of estimate / price: the level of the estimates."""
     return float(np.median(estimates / prices))
 
 
 def cod(prices: Floats, estimates: Floats) -> float:
-    """Coefficient of dispersion, 100 * mean |ratio - median| / median; 5 to 15 for homes."""
+    """Coefficient of dispersion, 100 * mean |ratio - median| / median: horizontal equity. NaN where
+    the median ratio is not above 0."""
     ratio = estimates / prices
     middle = float(np.median(ratio))
+    if middle <= 0.0:
+        return math.nan
     return 100.0 * float(np.abs(ratio - middle).mean()) / middle
 
 
 def prd(prices: Floats, estimates: Floats) -> float:
-    """Price-related differential: mean ratio over the ratio of sums; 0.98 to 1.03."""
-    return float((estimates / prices).mean()) / (float(estimates.sum()) / float(prices.sum()))
+    """Price-related differential, mean ratio / (sum of estimates / sum of prices): above 1 where
+    dear homes are estimated lower than cheap ones (regressive). NaN where the estimates' sum is not
+    above 0."""
+    total = float(estimates.sum())
+    if total <= 0.0:
+        return math.nan
+    return float((estimates / prices).mean()) / (total / float(prices.sum()))
+
+
+def doublings(prices: Floats, estimates: Floats) -> Floats | None:
+    """log2 of a row's proxy value, the mean of price and estimate / median ratio: on it the PRB
+    regresses. None where there is no such proxy (see `proxy_values`) or all are equal."""
+    proxy = proxy_values(prices, estimates)
+    if proxy is None or not (proxy > 0.0).all() or proxy.min() == proxy.max():
+        return None
+    return np.log2(proxy)
+
+
+def proxy_values(prices: Floats, estimates: Floats) -> Floats | None:
+    """float64[n]: (price + estimate / median ratio) / 2, what a home may be worth; None where the
+    median ratio is not above 0.
+
+    Price and estimate both err. To order homes by either makes the other look regressive or
+    progressive; the errors of their mean cancel to first order.
+    """
+    middle = float(np.median(estimates / prices))
+    if middle <= 0.0:
+        return None
+    return (estimates / middle + prices) / 2.0
+
+
+def prb(prices: Floats, estimates: Floats) -> float:
+    """Coefficient of price-related bias: slope of (ratio - median) / median on `doublings`, by
+    least squares: by how much ratios change when values double. NaN where `doublings` is None."""
+    doubled = doublings(prices, estimates)
+    if doubled is None:
+        return math.nan
+    ratio = estimates / prices
+    middle = float(np.median(ratio))
+    deviation = doubled - doubled.mean()
+    return float((deviation * (ratio - middle)).sum()) / middle / float((deviation**2).sum())
+
+
+def concentration(values: Floats, order: Floats) -> float:
+    """2 sum_i i v_i / (n sum v) - (n + 1) / n over the values sorted by `order`, ties as they
+    stand: the Gini coefficient where `order` is `values`."""
+    ranked = values[np.argsort(order, kind="stable")]
+    count = len(values)
+    weighted = float((ranked * np.arange(1, count + 1)).sum())
+    return (2.0 * weighted / float(ranked.sum()) - (count + 1)) / count
+
+
+def mki(prices: Floats, estimates: Floats) -> float:
+    """Modified Kakwani index: concentration of the estimates by price / Gini of the prices; below 1
+    where estimates are regressive. NaN where all prices are equal or the estimates' sum is not
+    above 0."""
+    if prices.min() == prices.max() or float(estimates.sum()) <= 0.0:
+        return math.nan
+    return concentration(estimates, prices) / concentration(prices, prices)
+
+
+def fsd(prices: Floats, estimates: Floats) -> float:
+    """Forecast standard deviation: that of the percentage error, as a fraction, around its mean."""
+    return float((estimates / prices).std())
 
 
 def ppe10(prices: Floats, estimates: Floats) -> float:
@@ -87,8 +152,21 @@ def ppe10(prices: Floats, estimates: Floats) -> float:
     return float((absolute_errors(prices, estimates) <= 0.10).mean())
 
 
+_RATIO_STATISTICS: tuple[Callable[[Floats, Floats], float], ...] = (
+    mdape,
+    mape,
+    median_ratio,
+    cod,
+    prd,
+    prb,
+    mki,
+    fsd,
+    ppe10,
+)
+
+
 def measure(prices: Floats, estimates: Floats) -> Metrics:
-    """All metrics of estimates against prices (float64[n], the same currency, prices above 0).
+    """All metrics of estimates against prices (float64[n], the same currency).
 
     Rows whose price is 0 or less have no ratio: they count in R2 only, and the ratio statistics
     are NaN where no row is left.
@@ -100,6 +178,5 @@ def measure(prices: Floats, estimates: Floats) -> Metrics:
         raise InputError(f"{len(prices)} prices and {len(estimates)} estimates cannot be compared")
     positive = prices > 0
     p, e = prices[positive], estimates[positive]
-    statistics = (mdape, mape, median_ratio, cod, prd, ppe10)
-    values = {f.__name__: f(p, e) if len(p) else float("nan") for f in statistics}
+    values = {f.__name__: f(p, e) if len(p) else math.nan for f in _RATIO_STATISTICS}
     return Metrics(rows=len(prices), r2=r2(prices, estimates), **values)

@@ -38,6 +38,7 @@ from dao.records import (
 from dao.store import MemoryStore
 from inference.provider import TaskDigests
 from valuation.mlp import OUTPUT_SCALE
+from valuation.ratio_study import ratio_studies
 
 REGISTRY = "0x" + "11" * 20
 LEDGER = "0x" + "22" * 20
@@ -48,6 +49,7 @@ GRID_BITS = 40
 WEIGHTS = (0.8, 0.1, -0.05, -0.3, 0.4, 0.15)
 BIAS = 0.25
 HALF_WIDTH_MICRO = 200_000
+_PRICES = np.linspace(100_000.0, 900_000.0, 200)
 
 ROW: dict[str, Any] = {
     "living_area_m2": 120.5,
@@ -202,8 +204,7 @@ def _card(task: Task, model: BlobRef) -> ModelCard:
         delta_e12=10**7,
         contributors=len(MEMBERS),
         rows_judged=200,
-        r2_micro=840_000,
-        mdape_micro=98_000,
+        studies=ratio_studies(_PRICES, 1.02 * _PRICES + 3_000.0, None),
         interval_level_micro=900_000,
         interval_halfwidth_micro=HALF_WIDTH_MICRO,
         licence=task.licence,

@@ -99,7 +99,7 @@ def test_promise_10_bytes_that_do_not_hash_to_the_digest_are_not_served(
 def test_promise_10_another_valid_record_is_not_served(
     world: World, clock: Clock, what: str
 ) -> None:
-    card = world.report.card.model_copy(update={"r2_micro": 990_000})
+    card = world.report.card.model_copy(update={"rows_judged": 990_000})
     other = {
         "task": world.task.model_copy(update={"title": "Another"}),
         "score report": world.report.model_copy(update={"card": card}),

@@ -57,6 +57,7 @@ class PlainFamily:
     hidden: int = 0
     gain: float = 1.0
     ridge: float = 0.01
+    process: None = None
 
     @property
     def parameters(self) -> int:
