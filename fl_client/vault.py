@@ -30,8 +30,8 @@ from fl_client.records_file import RecordsFile
 from fl_client.refusals import Code, Refused
 from fl_client.wire import TrainAnswer, TrainRequest
 from privacy.ledger import LedgerState, LifetimeLimit
-from privacy.noise import NoiseSource, SecureNoise, SeededNoise
-from rounds.contribution import contribution
+from privacy.noise import NoiseSource, SecureNoise
+from rounds.contribution import contribution, seeded_noise
 from rounds.phases import event_of
 from rounds.state import theta_of
 from valuation.family import Family
@@ -209,8 +209,12 @@ class Vault:
         seed = self.config.noise_seed
         if seed is None:
             return SecureNoise()
-        place = f"{self.config.account}/{request.task_digest}/{request.round}".encode()
-        return SeededNoise(seed + b"/" + place)
+        return seeded_noise(
+            seed,
+            account=self.config.account,
+            task_digest=request.task_digest,
+            number=request.round,
+        )
 
     def _compute(
         self, task: Task, family: Family, request: TrainRequest, noise: NoiseSource
