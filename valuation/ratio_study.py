@@ -149,4 +149,4 @@ def to_micro(value: float) -> int | None:
     """Nearest 1e-6, held within +-(2^53 - 1); None for what is not a number."""
     if math.isnan(value):
         return None
-    return round(max(-_LARGEST / 1e6, min(_LARGEST / 1e6, value)) * 1e6)
+    return max(-_LARGEST, min(_LARGEST, round(max(-1e12, min(1e12, value)) * 1e6)))
