@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the empirical audit proves of a default task's epsilon, and whether it notices faults.
+
+A kernel task of epsilon 8, drafted from 500 public rows, of which three rows of a unit count, is
+attacked as a vault attacks itself: as it is, and with a fault planted in the function that vaults
+run. The peer of every row is the claim.
+
+    COVALUE_DATA=FOLDER python -m bench.privacy_audit
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+
+import rounds.contribution
+from dao.records import BlobRef, PrivacyUnit, Task
+from demo.market import TARGET, generate_market
+from fl_client.privacy_audit import PrivacyAudit, audit_mechanism
+from privacy import accounting
+from privacy.engine import clipped_sum
+from privacy.mechanism import Release, private_update
+from privacy.noise import NoiseSource, SecureNoise
+from valuation.build import build_task
+from valuation.draft import draft_task
+from valuation.encode import encode
+from valuation.family import Family, Prepared
+from valuation.loading import load_family
+from valuation.rows import check_frame, parse_csv
+from valuation.schema import Floats
+from valuation.task_text import render_draft
+from valuation.taskfile import parse_taskfile
+
+EPSILON = 8.0
+PUBLIC_ROWS, PRIVATE_ROWS, MAX_ROWS = 500, 1000, 3
+
+
+class Blobs:
+    """Content by its SHA-256. The CID is shaped like one and means nothing here."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> BlobRef:
+        """Keep bytes."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.content[digest] = data
+        return BlobRef(cid="b" + "a" * 58, sha256=digest, size=len(data))
+
+
+class HalvedNoise:
+    """A source of which each sample is half of what it should be."""
+
+    def __init__(self, source: NoiseSource) -> None:
+        self._source = source
+        self.seeded = source.seeded
+
+    def gaussian(self, n: int) -> Floats:
+        """n samples of N(0, 1/4)."""
+        return 0.5 * self._source.gaussian(n)
+
+
+def halved(total: Floats, release: Release, *, noise: NoiseSource) -> bytes:
+    """private_update with half the noise."""
+    return private_update(total, release, noise=HalvedNoise(noise))
+
+
+def unclipped(*rows: Any, clip_norm: float, **others: Any) -> Floats:
+    """clipped_sum that hardly ever clips."""
+    return clipped_sum(*rows, clip_norm=1e6 * clip_norm, **others)
+
+
+def by_row(module: Any, x: Any, y: Any, units: Floats, **others: Any) -> Floats:
+    """clipped_sum that takes every row for a unit."""
+    return clipped_sum(module, x, y, np.arange(len(units)), **others)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "noise halved": {"private_update": halved},
+    "clip skipped": {"clipped_sum": unclipped},
+    "rows clipped in place of units": {"clipped_sum": by_row},
+}
+
+
+def market() -> tuple[pd.DataFrame, str]:
+    """California's sales from the folder COVALUE_DATA, or else generated ones; their target."""
+    folder = os.environ.get("COVALUE_DATA")
+    if folder is None:
+        return generate_market(PUBLIC_ROWS + PRIVATE_ROWS, 0), TARGET
+    frame = pd.read_csv(Path(folder) / "california_housing.csv")
+    chosen = np.random.default_rng(0).permutation(len(frame))[: PUBLIC_ROWS + PRIVATE_ROWS]
+    return frame.iloc[chosen], "median_house_value"
+
+
+def prepare() -> tuple[Task, Family, Prepared, bytes]:
+    """The task, its family, a contributor's rows, and the initial model."""
+    frame, target = market()
+    public = frame.iloc[:PUBLIC_ROWS].to_csv(index=False).encode()
+    blobs = Blobs()
+    text = render_draft(
+        draft_task(parse_csv(public, name="public"), target=target),
+        title="Audit",
+        asset_class="homes",
+        public_rows="public.csv",
+        family="kernel",
+        public_n=20_000,
+        contributors=10,
+        epsilon=EPSILON,
+    )
+    task = build_task(
+        parse_taskfile(text),
+        public,
+        blobs.put,
+        bundle_sha256="0" * 64,
+        accounting=accounting,
+    )
+    family = load_family(task, blobs.content[task.model.setup.sha256])
+    private = parse_csv(frame.iloc[PUBLIC_ROWS:].to_csv(index=False).encode(), name="private")
+    accepted = check_frame(task, private, with_target=True).accepted
+    rows = family.prepare(encode(task, private[accepted], with_target=True))
+    unit = PrivacyUnit(kind="row", column=None, max_rows=MAX_ROWS)
+    task = task.model_copy(update={"unit": unit})
+    return task, family, rows, blobs.content[task.model.initial.sha256]
+
+
+@contextlib.contextmanager
+def planted(fault: dict[str, Any]) -> Iterator[None]:
+    """The function that vaults run, with a fault in it."""
+    with contextlib.ExitStack() as stack:
+        for name, value in fault.items():
+            stack.enter_context(mock.patch.object(rounds.contribution, name, value))
+        yield
+
+
+def row(name: str, audit: PrivacyAudit, *, faulty: bool, seconds: float) -> dict[str, Any]:
+    """One line of the table: `value` is the lower bound as a share of the claim."""
+    claimed, proven = audit.claimed_epsilon_micro / 1e6, audit.proven_epsilon_micro / 1e6
+    sign = ">" if faulty else "<="
+    return {
+        "name": f"audit-privacy, {name} ({seconds:.0f} s)",
+        "ours": f"epsilon at least {proven:.3f} ({audit.confidence:.0%})",
+        "peer": f"claimed epsilon {claimed:.3f}",
+        "value": proven / claimed,
+        "unit": "proven / claimed",
+        "bar": f"{sign} 1",
+        "holds": (proven > claimed and not audit.holds) if faulty else audit.holds,
+    }
+
+
+def rows() -> list[dict[str, Any]]:
+    """Measure: the mechanism as it is, and each fault."""
+    task, family, private, initial = prepare()
+    found = []
+    for name, fault in {"as it is": {}, **FAULTS}.items():
+        started = time.perf_counter()
+        with planted(fault):
+            audit = audit_mechanism(
+                task, family, private, initial=initial, noise=lambda _: SecureNoise()
+            )
+        seconds = time.perf_counter() - started
+        found.append(row(name, audit, faulty=bool(fault), seconds=seconds))
+    return found
+
+
+if __name__ == "__main__":
+    measured = rows()
+    sys.stdout.write("".join(json.dumps(each) + "\n" for each in measured))
+    sys.exit(0 if all(each["holds"] for each in measured) else 1)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The vault's mechanism under its own attack: it holds as it is, and no fault in it goes unseen.
+
+The noise is seeded, so these tests come out the same each time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vault_world import VaultWorld, make_world, world
+
+import rounds.contribution
+from dao.errors import InputError
+from dao.records import PrivacyUnit
+from fl_client.privacy_audit import PrivacyAudit, audit_vault
+from privacy.engine import clipped_sum
+from privacy.mechanism import Release, private_update
+from privacy.noise import NoiseSource
+
+__all__ = ["world"]
+
+TRIALS = 300
+MAX_ROWS = 3
+
+
+@pytest.fixture
+def grouped(world: VaultWorld) -> VaultWorld:
+    """A task of which three rows of a unit count."""
+    unit = PrivacyUnit(kind="row", column=None, max_rows=MAX_ROWS)
+    world.adopt(world.task.model_copy(update={"unit": unit}))
+    return world
+
+
+def attacked(world: VaultWorld, trials: int = TRIALS) -> PrivacyAudit:
+    return audit_vault(world.open(), world.task.digest(), trials=trials)
+
+
+@pytest.mark.promise(1)
+def test_the_mechanism_spends_what_it_claims_and_not_more(grouped: VaultWorld) -> None:
+    audit = attacked(grouped)
+    assert audit.holds
+    claimed = grouped.task.policy.epsilon_micro
+    assert audit.claimed_epsilon_micro == claimed
+    assert 0.6 * claimed < audit.proven_epsilon_micro < claimed
+    assert [finding.probe.rows for finding in audit.findings] == [1, 1, 3, 7]
+    assert audit.excess > 4, "a canary that fits the clip norm could not show a skipped clip"
+
+
+def halved_noise(total: Any, release: Release, *, noise: NoiseSource) -> bytes:
+    class Quiet:
+        seeded = noise.seeded
+
+        def gaussian(self, n: int) -> Any:
+            return 0.5 * noise.gaussian(n)
+
+    return private_update(total, release, noise=Quiet())
+
+
+def skipped_clip(*data: Any, clip_norm: float, **others: Any) -> Any:
+    return clipped_sum(*data, clip_norm=1e6 * clip_norm, **others)
+
+
+def doubled_clip(*data: Any, clip_norm: float, **others: Any) -> Any:
+    return clipped_sum(*data, clip_norm=2 * clip_norm, **others)
+
+
+def clipped_by_the_row(module: Any, x: Any, y: Any, units: Any, **others: Any) -> Any:
+    return clipped_sum(module, x, y, np.arange(len(units)), **others)
+
+
+def norm_of_parts(module: Any, x: Any, y: Any, units: Any, **others: Any) -> Any:
+    """As if the norm of a unit's sum were the root of its rows' squared norms: cross terms lost.
+    Of equal rows that is too small by the root of their number."""
+    counted = np.minimum(np.bincount(units)[units], MAX_ROWS)
+    others["clip_norm"] *= float(np.sqrt(counted.max()))
+    return clipped_sum(module, x, y, units, **others)
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("private_update", halved_noise),
+        ("clipped_sum", skipped_clip),
+        ("clipped_sum", doubled_clip),
+        ("clipped_sum", clipped_by_the_row),
+        ("clipped_sum", norm_of_parts),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_faulty_mechanism_is_caught(
+    grouped: VaultWorld, monkeypatch: pytest.MonkeyPatch, place: str, fault: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(rounds.contribution, place, fault)
+    audit = attacked(grouped)
+    assert not audit.holds
+    assert audit.proven_epsilon_micro > audit.claimed_epsilon_micro
+
+
+def test_a_claim_that_is_too_small_is_caught(world: VaultWorld) -> None:
+    policy = world.task.policy.model_copy(update={"epsilon_micro": 4_000_000})
+    world.adopt(world.task.model_copy(update={"policy": policy}))
+    audit = attacked(world)
+    assert audit.proven_epsilon_micro > 4_000_000
+    assert not audit.holds
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_audit_charges_nothing_and_sends_nothing(world: VaultWorld) -> None:
+    """The vault's files are as before; the store is not written, the chain not asked."""
+    world.open().answer(world.request(1))
+    before, stored = files(world.folder), dict(world.store._blocks)
+    vault = world.open()
+    vault.chain = object()  # type: ignore[assignment]  # whoever asks it anything fails
+    audit_vault(vault, world.task.digest(), trials=50)
+    assert files(world.folder) == before
+    assert world.store._blocks == stored
+
+
+def test_seeded_noise_is_told_and_every_trial_has_noise_of_its_own(tmp_path: Path) -> None:
+    for seed, name in ((b"test", "a"), (None, "b")):
+        (tmp_path / name).mkdir()
+        made = make_world(tmp_path / name)
+        made.config = dataclasses.replace(made.config, noise_seed=seed)
+        audit = attacked(made, trials=50)
+        assert audit.seeded is (seed is not None)
+        scores = np.concatenate(
+            [audit.findings[0].without, *(finding.present for finding in audit.findings)]
+        )
+        assert len(np.unique(scores)) == len(scores)
+
+
+def test_how_many_releases_are_done_is_told(world: VaultWorld) -> None:
+    told: list[tuple[int, int]] = []
+    audit_vault(
+        world.open(), world.task.digest(), trials=50, tell=lambda done, of: told.append((done, of))
+    )
+    assert told == [(done, 200) for done in range(1, 201)]
+
+
+def test_records_of_which_no_row_counts_make_no_canary(world: VaultWorld) -> None:
+    header = world.config.records.read_text().splitlines()[0]
+    world.config.records.write_text(header + "\n" + ",".join("x" * (header.count(",") + 1)) + "\n")
+    with pytest.raises(InputError, match="no row") as caught:
+        attacked(world)
+    assert "check" in str(caught.value.hint)
