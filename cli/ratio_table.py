@@ -13,8 +13,8 @@ from rich.table import Table
 from dao.records import RatioStudy
 from valuation.accepted import ACCEPTED, Verdict, verdict, verdicts
 
-_MARKS: dict[Verdict, str] = {"within": " ", "unclear": "?", "outside": "!", "undefined": " "}
-_STYLES: dict[Verdict, str] = {"within": "", "unclear": "yellow", "outside": "red", "undefined": ""}
+_MARKS: dict[Verdict, str] = {"within": " ", "unclear": "?", "outside": "!", "none": " "}
+_STYLES: dict[Verdict, str] = {"within": "", "unclear": "yellow", "outside": "red", "none": ""}
 # figure, heading, factor on micro, format
 _COLUMNS = (
     ("median_ratio", "median", 1e-6, ".3f"),
@@ -89,5 +89,8 @@ def _places(studies: Sequence[RatioStudy], currency: str) -> list[str]:
     if regions:
         lines.append(f"regions around (latitude, longitude) {'; '.join(regions)}")
     if bands:
-        lines.append(f"price bands from {', '.join(bands)} {currency} of value")
+        lines.append(
+            f"price bands from {', '.join(bands)} {currency} of value; "
+            "PRD, PRB and MKI are not judged within a band"
+        )
     return lines

@@ -9,9 +9,13 @@ from typing import Literal
 from dao.records import RatioStudy
 from valuation.ratio_errors import NORMAL_95
 
-Verdict = Literal["within", "unclear", "outside", "undefined"]
-"""`unclear`: outside, but the 95 % interval reaches into the range: too few rows to tell.
-The IAAO's standard, too, finds fault only where the confidence interval lies outside."""
+Verdict = Literal["within", "unclear", "outside", "none"]
+"""`unclear`: outside, but its 95 % interval reaches into the range: too few rows to tell. The IAAO
+finds fault, too, only where the confidence interval lies outside. `none`: there is no
+figure, or it is one of vertical equity in a price band, where values hardly differ and the errors
+of the prices decide."""
+
+VERTICAL_EQUITY = ("prd", "prb", "mki")
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ def verdict(study: RatioStudy, figure: str) -> Verdict:
     value: int | None = getattr(study, f"{figure}_micro")
     error: int | None = getattr(study, f"{figure}_error_micro", None)
     accepted = ACCEPTED[figure]
-    if value is None:
-        return "undefined"
+    if value is None or (study.lower_micro is not None and figure in VERTICAL_EQUITY):
+        return "none"
     beyond = max(accepted.lower_micro - value, value - accepted.upper_micro)
     if beyond <= 0:
         return "within"

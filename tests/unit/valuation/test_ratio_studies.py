@@ -102,7 +102,7 @@ def test_estimates_below_zero_have_no_bands_and_no_ratios_to_speak_of() -> None:
     assert [study.group for study in studies] == ["all"]
     assert studies[0].cod_micro is studies[0].prb_micro is None
     assert studies[0].median_ratio_micro == -1_000_000
-    assert verdicts(studies[0])["cod"] == "undefined"
+    assert verdicts(studies[0])["cod"] == "none"
     assert verdicts(studies[0])["median_ratio"] == "outside"
 
 
@@ -163,7 +163,7 @@ def test_a_figure_outside_by_less_than_its_error_is_unclear() -> None:
     assert verdict(_study(**far, prd_error_micro=10_000), "prd") == "outside"
     assert verdict(_study(**near, prd_error_micro=10_000), "prd") == "unclear"
     assert verdict(_study(**far, prd_error_micro=None), "prd") == "outside"
-    assert verdict(_study(prd_micro=None), "prd") == "undefined"
+    assert verdict(_study(prd_micro=None), "prd") == "none"
 
 
 def test_too_few_rows_make_a_regressive_model_unclear_not_wrong() -> None:
@@ -177,3 +177,14 @@ def test_too_few_rows_make_a_regressive_model_unclear_not_wrong() -> None:
 
     assert verdict(regressive(2_000), "prb") == "outside"
     assert verdict(regressive(12), "prb") == "unclear"
+
+
+def test_vertical_equity_is_not_judged_within_a_price_band() -> None:
+    prices, estimates = _market(4_000, seed=9)
+    whole, *bands = ratio_studies(prices, estimates, None)
+    for band in bands:
+        found = verdicts(band)
+        assert {name for name, said in found.items() if said == "none"} == {"prd", "prb", "mki"}
+        assert band.mki_micro is not None
+        assert band.mki_micro < 800_000  # of unbiased estimates: the band's own doing
+    assert "none" not in verdicts(whole).values()
