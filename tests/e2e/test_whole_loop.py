@@ -99,6 +99,12 @@ def test_audit_command_passes_on_the_demo(played: Played) -> None:
     assert found["ok"]
     places = [check["place"] for check in found["checks"]]
     assert {"round 1", "round 30", "score report", "release 1", "claims"} <= set(places)
+    studies = found["card"]["studies"]
+    assert studies[0]["group"] == "all"
+    assert studies[0]["rows"] == sum(
+        study["rows"] for study in studies if study["group"].startswith("region ")
+    )
+    assert [each["group"] for each in found["verdicts"]] == [study["group"] for study in studies]
 
 
 def test_run_leaves_picture_task_file_and_progress(played: Played) -> None:

@@ -32,9 +32,13 @@ from inference.provider import ChainProvider, ChainReleases
 from inference.server import build_app
 from inference.signing import AccountSigner
 from valuation.mlp import OUTPUT_SCALE
+from valuation.ratio_study import ratio_studies
 
 SLOPE, BIAS = 0.8, 0.1
 ROW = {"area": 120.5}
+_PRICES = np.linspace(100_000.0, 900_000.0, 200)
+STUDIES = ratio_studies(_PRICES, 200_000.0 + 0.6 * _PRICES, None)
+"""Of a model that estimates dear homes far too low."""
 
 
 def linear_task(store: Store) -> tuple[Task, BlobRef]:
@@ -67,7 +71,7 @@ def score_report(job: Job, model: BlobRef) -> ScoreReport:
         delta_e12=10**7,
         contributors=len(CONTRIBUTORS),
         rows_judged=100,
-        studies=(),
+        studies=STUDIES,
         interval_level_micro=900_000,
         interval_halfwidth_micro=200_000,
         licence=job.task.licence,
@@ -172,7 +176,14 @@ def test_promise_10_from_no_release_to_answers_to_suspension(job: Job, folder: P
     (folder / "row.json").write_text(json.dumps(ROW))
     assert ask("verify", "answer.json", "--row", "row.json", "--signer", address(STRANGER))["ok"]
     assert [item["status"] for item in ask("list")["releases"]] == ["released"]
-    assert ask("show")["card"]["title"] == "Homes of a town"
+    card = ask("show")
+    assert card["card"]["title"] == "Homes of a town"
+    assert card["card"]["studies"][0]["prd_micro"] == STUDIES[0].prd_micro
+    assert card["verdicts"][0]["prd"] == card["verdicts"][0]["mki"] == "outside"
+    table = CliRunner().invoke(model_app, ["show"]).output
+    [whole] = [line for line in table.splitlines() if line.startswith("all ")]
+    assert f"{STUDIES[0].prd_micro / 1e6:.3f}!" in whole
+    assert shown["studies"][0]["prd_micro"] == STUDIES[0].prd_micro
 
     job.send(GUARDIAN, dao.models.suspend(1))
     after = client.post("/v1/valuations", json=ROW)
