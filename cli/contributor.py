@@ -11,13 +11,8 @@ from typing import Annotated
 import typer
 
 from cli.contributor_audit import audit_privacy
-from cli.contributor_setup import (
-    check_records,
-    create_vault,
-    keys_of,
-    replace_keys,
-    tell_check,
-)
+from cli.contributor_check import check
+from cli.contributor_setup import create_vault, keys_of, replace_keys
 from cli.output import DryRunOption, JsonOption, console, emit, guard
 from cli.session import ConfigOption, open_account, open_contracts, require_task, transact_all
 from dao.errors import ChainError, InputError
@@ -53,39 +48,7 @@ def init(
     emit(made, as_json=as_json)
 
 
-@app.command()
-@guard
-def check(
-    task: Annotated[
-        int | None,
-        typer.Argument(metavar="[TASK]", help="Task to check your records against, too."),
-    ] = None,
-    rebuild_witness: Annotated[
-        bool,
-        typer.Option(
-            "--rebuild-witness",
-            help="Trust ledger.jsonl as it is. Only if you know that it is the newest one.",
-        ),
-    ] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check the ledger, and your records against a task: what counts, what not and why."""
-    settings, dao = open_contracts(config)
-    vault = open_vault(settings)
-    state = vault.rebuild_witness() if rebuild_witness else vault.ledger_state()
-    delta = settings.vault.delta_e12
-    result: dict[str, object] = {
-        "ledger_entries": state.length,
-        "epsilon_spent_micro": state.spent_epsilon_micro(delta_e12=delta),
-        "epsilon_charged_micro": state.charged_epsilon_micro(delta_e12=delta),
-        "epsilon_limit_micro": settings.vault.max_epsilon_micro,
-    }
-    if task is not None:
-        record, _ = vault.task(require_task(dao, task).task_digest)
-        result |= check_records(vault, record)
-        result["affordable"] = state.can_afford(record.policy, vault.limit)
-    emit(result, as_json=as_json, text=lambda out: tell_check(out, result))
+app.command()(check)
 
 
 @app.command()

@@ -5,28 +5,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from dao.calldata import plain_text
 from dao.deployment import Contracts
 from dao.errors import InputError
 from dao.keystore import BlsKey, create_password
-from dao.records import Task
 from dao.settings import Settings
 from fl_client.enrol import PublicKeys, public_keys
 from fl_client.node_key import create_node_key, node_key_hash, public_pem
 from fl_client.opening import ACCOUNT, BLS_KEYSTORE, NODE_KEY, RECORDS, open_bls_key, read_account
 from valuation.rows import parse_csv
-
-if TYPE_CHECKING:
-    from fl_client.vault import Vault
-
-PROBLEMS_SHOWN = 20
 
 
 def create_vault(settings: Settings, *, records: Path, account: str | None) -> dict[str, object]:
@@ -82,58 +72,6 @@ def keys_of(settings: Settings, dao: Contracts) -> PublicKeys:
         bls_key=open_bls_key(settings.vault),
         node_key_hash=node_key_hash(public_pem(folder / f"{NODE_KEY}.pub")),
     )
-
-
-def check_records(vault: Vault, task: Task) -> dict[str, object]:
-    """What of the records fits a task. Shown to their owner only."""
-    found = vault.records.check(task)
-    return {
-        "rows": len(found.accepted),
-        "rows_that_count": int(found.accepted.sum()),
-        "duplicates": found.duplicates,
-        "problems": [
-            {
-                "line": problem.line,
-                "column": problem.column,
-                "value": problem.value,
-                "expected": problem.expected,
-            }
-            for problem in found.problems[:PROBLEMS_SHOWN]
-        ],
-        "problems_in_all": len(found.problems),
-    }
-
-
-def tell_check(out: Console, found: Mapping[str, Any]) -> None:
-    """The result of `covalue contributor check` in words: what counts, what does not and why."""
-    lines = [
-        f"ledger: {found['ledger_entries']} entries; epsilon "
-        f"{found['epsilon_spent_micro'] / 1e6:g} spent, "
-        f"{found['epsilon_charged_micro'] / 1e6:g} charged, "
-        f"{found['epsilon_limit_micro'] / 1e6:g} is the lifetime limit"
-    ]
-    if "rows" in found:
-        lines.append(f"records: {found['rows_that_count']} of {found['rows']} rows count")
-        lines += [
-            f"  line {each['line']}, {each['column']}: got {each['value']!r}, expected "
-            f"{each['expected']}"
-            for each in found["problems"]
-        ]
-        unshown = found["problems_in_all"] - len(found["problems"])
-        if unshown:
-            lines.append(f"  and {unshown} more")
-        if found["problems_in_all"]:
-            lines.append("  rows with such a cell stay out; correct them, or leave them out")
-        if found["duplicates"]:
-            lines.append(f"  {found['duplicates']} rows equal an earlier one; each counts")
-        if not found["rows_that_count"]:
-            lines.append("  no row counts: updates would be noise alone, and earn nothing")
-        can = (
-            "the ledger can afford all of it" if found["affordable"] else "NOT affordable: refused"
-        )
-        lines.append(f"task: {can}")
-    for line in lines:
-        out.print(plain_text(line), markup=False, soft_wrap=True)
 
 
 @contextmanager

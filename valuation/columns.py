@@ -55,6 +55,7 @@ class Reading:
         column: its name.
         values: float64[n]; NaN where missing or wrong; for a category the index of the value,
             with `len(values)` for other; for a date its proleptic ordinal.
+        parsed: float64[n]; as `values`, but numbers and days beyond the bounds are there too.
         missing: bool[n].
         faults: int8[n], a `Fault` each; the row cannot be used where it is not NONE.
         expected: what a cell must be, for a person.
@@ -63,6 +64,7 @@ class Reading:
 
     column: str
     values: Floats
+    parsed: Floats
     missing: Bools
     faults: npt.NDArray[np.int8]
     expected: str
@@ -125,7 +127,7 @@ def read_unit(column: str, frame: pd.DataFrame) -> Reading:
     faults = np.where(missing, Fault.MISSING, Fault.NONE).astype(np.int8)
     nothing = np.full(len(cells), np.nan)
     broke = {Fault.MISSING: "missing"}
-    return Reading(column, nothing, missing, faults, "the privacy unit's name", broke)
+    return Reading(column, nothing, nothing, missing, faults, "the privacy unit's name", broke)
 
 
 def parse_numbers(cells: Sequence[str]) -> tuple[Floats, Bools]:
@@ -195,9 +197,9 @@ def _read_bounded(
     *,
     missing_is_wrong: bool = True,
 ) -> Reading:
-    values, missing = parse_numbers(cells)
-    faults = _faults(values, missing, lower, upper, missing_is_wrong=missing_is_wrong)
-    values[faults != Fault.NONE] = np.nan
+    parsed, missing = parse_numbers(cells)
+    faults = _faults(parsed, missing, lower, upper, missing_is_wrong=missing_is_wrong)
+    values = np.where(faults == Fault.NONE, parsed, np.nan)
     expected = f"{noun} from {lower:.12g} to {upper:.12g}"
     broke = {
         Fault.MISSING: "missing",
@@ -208,6 +210,7 @@ def _read_bounded(
     return Reading(
         column,
         values,
+        parsed,
         missing,
         faults,
         expected if missing_is_wrong else expected + ", or empty",
@@ -230,16 +233,16 @@ def _read_category(feature: CategoryFeature, cells: Sequence[str]) -> Reading:
         values[values == other] = np.nan
     listed = ", ".join(feature.values[:12]) + (", ..." if len(feature.values) > 12 else "")
     broke = {Fault.MISSING: "missing", Fault.UNKNOWN: "not among the task's values"}
-    return Reading(feature.column, values, missing, faults, f"one of: {listed}", broke)
+    return Reading(feature.column, values, values, missing, faults, f"one of: {listed}", broke)
 
 
 def _read_date(feature: DateFeature, cells: Sequence[str]) -> Reading:
     first = date.fromisoformat(feature.first).toordinal()
     last = date.fromisoformat(feature.last).toordinal()
-    values = parse_days(cells)
+    parsed = parse_days(cells)
     missing = np.fromiter((not cell.strip() for cell in cells), dtype=np.bool_, count=len(cells))
-    faults = _faults(values, missing, first, last)
-    values[faults != Fault.NONE] = np.nan
+    faults = _faults(parsed, missing, first, last)
+    values = np.where(faults == Fault.NONE, parsed, np.nan)
     broke = {
         Fault.MISSING: "missing",
         Fault.MALFORMED: "not a date",
@@ -247,4 +250,4 @@ def _read_date(feature: DateFeature, cells: Sequence[str]) -> Reading:
         Fault.ABOVE: f"after {feature.last}",
     }
     expected = f"a date YYYY-MM-DD from {feature.first} to {feature.last}"
-    return Reading(feature.column, values, missing, faults, expected, broke)
+    return Reading(feature.column, values, parsed, missing, faults, expected, broke)

@@ -71,7 +71,7 @@ def test_no_vault_is_made_over_a_file_that_is_no_csv(
 @pytest.mark.parametrize(
     "words",
     [
-        ("contributor", "check", "9"),
+        ("contributor", "check", "--task", "9"),
         ("contributor", "join", "9"),
         ("contributor", "claim", "9"),
         ("contributor", "challenge", "9", "sales.csv"),

@@ -97,7 +97,7 @@ def test_from_init_to_exit(town: Town, newcomer: Path) -> None:
     for name in ("bls.json", "node"):
         assert (home / "vault" / name).stat().st_mode & 0o077 == 0
 
-    checked = call(contributor, "check", str(town.task_id), config=newcomer)
+    checked = call(contributor, "check", "--task", str(town.task_id), config=newcomer)
     assert (checked["rows"], checked["rows_that_count"]) == (61, 60)
     assert checked["problems"][0]["line"] == 62
     assert checked["affordable"] is True
