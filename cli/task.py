@@ -13,6 +13,8 @@ from rich.console import Console
 
 from cli.output import DryRunOption, JsonOption, console, emit, guard
 from cli.session import ConfigOption
+from cli.task_files import TaskFileArgument, load_taskfile, read_file
+from cli.task_forecast import forecast
 from cli.task_parts import bond, seal, unseal
 from dao.errors import InputError, TaskError
 from dao.records import BlobRef, Task
@@ -22,10 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Draft a task from public rows, check it, see what it would reach, propose it.",
 )
-
-TaskFileArgument = Annotated[
-    Path, typer.Argument(metavar="TASK.toml", help="The task file.", show_default=False)
-]
 
 
 @app.command()
@@ -67,7 +65,9 @@ def new(
 
     if output.exists() and not force:
         raise InputError(f"{output} exists", hint="Give another --output, or --force.")
-    draft = draft_task(parse_csv(_read(public), name=str(public)), target=target, currency=currency)
+    draft = draft_task(
+        parse_csv(read_file(public), name=str(public)), target=target, currency=currency
+    )
     text = render_draft(
         draft,
         title=title or f"{asset_class}: {target}",
@@ -114,7 +114,7 @@ def validate(
     from privacy import accounting
     from valuation.build import draw_blueprint, validate_taskfile
 
-    taskfile, public = _load(file)
+    taskfile, public = load_taskfile(file)
     findings = validate_taskfile(taskfile, public, accounting=accounting)
     if findings.errors:
         raise TaskError("; ".join(findings.errors), hint=f"Correct {file} and validate again.")
@@ -149,86 +149,7 @@ def validate(
     emit(result, as_json=as_json, text=tell)
 
 
-@app.command()
-@guard
-def forecast(
-    file: TaskFileArgument,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Rows to try it with, such as your own; they stay in this process."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the division and of the noise.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Train the task in this process, and say what accuracy to expect.
-
-    With --data a fifth of those rows is kept for the test and the rest is divided among the
-    expected contributors. Without, rows are imagined: as many as public_n, in a world such as the
-    public rows suggest; real rows are rougher, so that is an upper estimate.
-    """
-    from dao.store import MemoryStore
-    from demo.forecast import forecast_rows, imagined_rows
-    from valuation.encode import encode
-    from valuation.kernel import KernelFamily
-    from valuation.loading import load_family
-    from valuation.mlp import MlpFamily
-    from valuation.rows import check_frame, parse_csv
-
-    taskfile, public = _load(file)
-    if public is None and data is None:
-        raise InputError(
-            "there are no public rows to imagine others from", hint="Give rows with --data."
-        )
-    store = MemoryStore()
-    with console.status("fitting the public set-up"):
-        task = _build(taskfile, public, store.put)
-        family = load_family(task, store.get(task.model.setup.cid))
-        name, content = (str(data), _read(data)) if data is not None else ("public rows", public)
-        assert content is not None
-        frame = parse_csv(content, name=name)
-        check = check_frame(task, frame, with_target=True)
-        rows = encode(task, frame[check.accepted], with_target=True)
-        if data is None:
-            assert isinstance(family, KernelFamily | MlpFamily)
-            assert family.process is not None
-            rows = imagined_rows(task, family.process, rows, seed=seed)
-    contributors = taskfile.privacy.expected_contributors or taskfile.terms.min_contributors
-    with console.status("training") as status:
-        found = forecast_rows(
-            task,
-            family,
-            store.get(task.model.initial.cid),
-            rows,
-            contributors=contributors,
-            seed=seed,
-            on_round=lambda number, _: status.update(
-                f"training: round {number} of {task.policy.rounds}"
-            ),
-        )
-    result = {
-        "rows": "given" if data is not None else "imagined",
-        "refused_rows": int((~check.accepted).sum()) if data is not None else 0,
-        "trained_rows": found.rows,
-        "test_rows": found.after.rows,
-        "contributors": contributors,
-        "epsilon": task.policy.epsilon_micro / 1e6,
-        "public_only": found.before.as_dict(),
-        "trained": found.after.as_dict(),
-    }
-
-    def tell(out: Console) -> None:
-        out.print(
-            f"{found.rows} {result['rows']} rows in {contributors} hands, epsilon "
-            f"{result['epsilon']:.4g}; judged on {found.after.rows} others:",
-            soft_wrap=True,
-        )
-        for label, metrics in (("public rows only", found.before), ("trained", found.after)):
-            out.print(
-                f"  {label:<17} R2 {metrics.r2:.3f}   median error {metrics.mdape:.1%}   within "
-                f"10 %: {metrics.ppe10:.0%}"
-            )
-
-    emit(result, as_json=as_json, text=tell)
+app.command()(forecast)
 
 
 @app.command()
@@ -247,7 +168,7 @@ def propose(
     from privacy import accounting
     from valuation.build import validate_taskfile
 
-    taskfile, public = _load(file)
+    taskfile, public = load_taskfile(file)
     findings = validate_taskfile(taskfile, public, accounting=accounting)
     for warning in findings.warnings:
         console.print(f"warning: {warning}", markup=False, style="yellow", soft_wrap=True)
@@ -278,27 +199,6 @@ def _build(taskfile: TaskFile, public: bytes | None, put: Callable[[bytes], Blob
     from valuation.build import build_task
 
     return build_task(taskfile, public, put, bundle_sha256=bundle_sha256(), accounting=accounting)
-
-
-def _load(file: Path) -> tuple[TaskFile, bytes | None]:
-    """The task file and the bytes of the public rows that it names."""
-    try:
-        text = _read(file).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text", hint="Save it as UTF-8.") from error
-    taskfile = parse_taskfile(text)
-    if taskfile.public_rows is None:
-        return taskfile, None
-    return taskfile, _read(file.parent / taskfile.public_rows)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", hint="Name a file that you may read."
-        ) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a forecast varies: how many contributors, how much noise, how many rounds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dao.errors import InputError
+from dao.records import Task
+from valuation.build import DEFAULT_ROUNDS
+from valuation.taskfile import TaskFile
+
+MOST_CONTRIBUTORS = 10_000
+MOST_ROUNDS = 10_000
+MOST_SETTINGS = 200
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One task to try: of `epsilon` and `noise_multiplier` exactly one is given."""
+
+    contributors: int
+    rounds: int
+    epsilon: float | None
+    noise_multiplier: float | None
+
+
+def settings_of(
+    taskfile: TaskFile,
+    *,
+    contributors: Sequence[int] = (),
+    epsilons: Sequence[float] = (),
+    noises: Sequence[float] = (),
+    rounds: Sequence[int] = (),
+) -> tuple[Setting, ...]:
+    """Every combination; where nothing is given, what the task file says.
+
+    Raises:
+        InputError: a number out of range, epsilons and noise multipliers together, or more
+            combinations than anybody would wait for.
+    """
+    if epsilons and noises:
+        raise InputError(
+            "both epsilon and noise multiplier were given", hint="One follows from the other."
+        )
+    for name, values, most in (
+        ("contributors", contributors, MOST_CONTRIBUTORS),
+        ("rounds", rounds, MOST_ROUNDS),
+    ):
+        for value in values:
+            if not 1 <= value <= most:
+                raise InputError(f"{name}: {value}, expected 1 to {most}")
+    for name, amounts in (("epsilon", epsilons), ("noise", noises)):
+        for amount in amounts:
+            if not (math.isfinite(amount) and amount > 0):
+                raise InputError(f"{name}: {amount:g}, expected a number above 0")
+    privacy = taskfile.privacy
+    protection: list[tuple[float | None, float | None]]
+    if epsilons or noises:
+        protection = [(epsilon, None) for epsilon in epsilons]
+        protection += [(None, noise) for noise in noises]
+    else:
+        protection = [(privacy.epsilon, privacy.noise_multiplier)]
+    found = [
+        Setting(contributors=count, rounds=length, epsilon=epsilon, noise_multiplier=noise)
+        for count, (epsilon, noise), length in itertools.product(
+            dict.fromkeys(contributors or [expected_contributors(taskfile)]),
+            dict.fromkeys(protection),
+            dict.fromkeys(rounds or [privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]]),
+        )
+    ]
+    if len(found) > MOST_SETTINGS:
+        raise InputError(
+            f"{len(found)} combinations, expected at most {MOST_SETTINGS}",
+            hint="Vary fewer things at once.",
+        )
+    return tuple(found)
+
+
+def expected_contributors(taskfile: TaskFile) -> int:
+    """How many the task file plans for."""
+    return taskfile.privacy.expected_contributors or taskfile.terms.min_contributors
+
+
+def taskfile_at(taskfile: TaskFile, setting: Setting) -> TaskFile:
+    """The task file with a setting's numbers.
+
+    More contributors than a task on chain admits are taken too: nothing in training forbids them.
+    Judging rounds are the default ones where the number of rounds is another.
+    """
+    privacy = taskfile.privacy.model_copy(
+        update={
+            "expected_contributors": setting.contributors,
+            "rounds": setting.rounds,
+            "epsilon": setting.epsilon,
+            "noise_multiplier": setting.noise_multiplier,
+        }
+    )
+    aggregation = taskfile.aggregation
+    if setting.rounds != taskfile.privacy.rounds:
+        aggregation = aggregation.model_copy(update={"judge_rounds": None})
+    return taskfile.model_copy(update={"privacy": privacy, "aggregation": aggregation})
+
+
+def remarks(task: Task, setting: Setting, *, trained_units: int) -> tuple[str, ...]:
+    """What a reader should know before believing the figures of this setting."""
+    found = []
+    n, most = task.policy.public_n, task.terms.max_contributors
+    if not 0.75 * n <= trained_units <= 1.25 * n:
+        found.append(
+            f"the task expects {n} units, {trained_units} were trained: its steps are made for "
+            "the former; set public_n to what contributors will bring"
+        )
+    if setting.contributors > most:
+        found.append(f"{setting.contributors} contributors: the task admits at most {most}")
+    return tuple(found)
