@@ -12,7 +12,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -89,6 +89,10 @@ class VaultSettings(Group):
     max_clip_norm_nano: Positive = 1_000_000_000_000
     delta_e12: Positive = 10_000_000
     """The delta of the lifetime limit, 1e-12: 10_000_000 is 1e-5."""
+    filter: Literal["gdp", "rdp"] = "gdp"
+    """How tasks add up against the lifetime limit: `gdp` is exact for full-batch tasks and refuses
+    those with sampled steps; `rdp` takes both and loses a tenth of the budget. A ledger keeps the
+    filter of its first entry for life."""
     witness_path: Path = Path(".covalue-witness")
     """A second place, outside the vault's folder, for the ledger's high-water mark: a restored
     backup of the vault is then found out. Best on another disk."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dao.durable import fsync_folder
@@ -24,11 +26,14 @@ class AnswerStore:
         self._folder = folder
 
     def stage(self, task_digest: str, round_number: int, answer: TrainAnswer) -> None:
-        """Make a reply durable. It counts only once the ledger names it."""
+        """Make a reply durable. It counts only once the ledger names it.
+
+        Refused(unavailable) where the disk is full or fails."""
         folder = self._folder / task_digest
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_durably(folder / f"{round_number}.update", answer.update)
-        write_durably(folder / f"{round_number}.receipt", answer.receipt)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_durably(folder / f"{round_number}.update", answer.update)
+            write_durably(folder / f"{round_number}.receipt", answer.receipt)
 
     def load(self, task_digest: str, round_number: int, *, update_sha256: str) -> TrainAnswer:
         """The stored reply that the ledger paid for; Refused(ledger) when it is gone or differs."""
@@ -53,13 +58,32 @@ class AnswerStore:
         return answer
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Refused(unavailable) where the disk does not take what is written within."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(
+            Code.UNAVAILABLE,
+            f"cannot write {path}: {error.strerror or error}",
+            hint="make room on the disk, or repair it; nothing left the vault, and what the ledger "
+            "has charged stays charged",
+        ) from error
+
+
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file so that a crash leaves the old bytes or the new ones (mode 0600)."""
+    """Replace a file so that a crash leaves the old bytes or the new ones (mode 0600). OSError
+    leaves the old ones."""
     staged = path.with_name(path.name + ".new")
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError:
+        staged.unlink(missing_ok=True)
+        raise
     fsync_folder(path.parent)

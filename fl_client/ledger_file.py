@@ -5,113 +5,158 @@ A second place, the witness, keeps the ledger's length and head. A ledger that i
 witness, or has another past, is a restored backup: it does not know what was spent since, so the
 vault refuses to work (promise 1). The ledger may be ahead of the witness by what a crash left
 unwitnessed; it then holds more than the witness knows, which is harmless.
+
+A file that is refused is left as it is. The only bytes that are ever taken away are those of a last
+line without its end, which a crash or a full disk left and for which nothing was released.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
 from dao.durable import fsync_folder
 from dao.errors import RecordError
-from fl_client.answers import write_durably
+from fl_client.answers import write_durably, writing
 from fl_client.refusals import Code, Refused
-from privacy.ledger import GENESIS, LedgerEntry, LedgerState
+from privacy.ledger import LedgerState
+from privacy.ledger_entry import GENESIS, LedgerEntry
 
 _WAY_OUT = (
     "put the newest ledger.jsonl back; if it is lost, the budget of these records counts as spent: "
     "retire this vault"
 )
+_REBUILD = "run: covalue contributor check --rebuild-witness"
 
 
 class LedgerFile:
-    """Ledger and witness of one vault. Hold the vault's lock while using it."""
+    """Ledger and witness of the vault of `account`. Hold the vault's lock while using it."""
 
-    def __init__(self, path: Path, *, witness: Path) -> None:
+    def __init__(self, path: Path, *, witness: Path, account: str) -> None:
         self._path = path
         self._witness = witness
-        self._state = LedgerState()
-        self._size = 0
-        self._heads = [GENESIS]
+        self._account = account
+        self._forget()
 
     def load(self) -> LedgerState:
         """The state as of now: reads what was appended since, and checks all against the witness.
 
-        Refused(ledger) when the file is damaged, shorter than before or not the witness's."""
-        data = self._path.read_bytes() if self._path.exists() else b""
-        whole = data.rfind(b"\n") + 1
-        if whole < self._size:
-            self._state, self._size, self._heads = LedgerState(), 0, [GENESIS]
-        for line in data[self._size : whole].splitlines():
-            try:
-                self._state = self._state.apply(LedgerEntry.parse(line))
-            except RecordError as error:
-                raise Refused(
-                    Code.LEDGER, f"{self._path}: {error.message}", hint=_WAY_OUT
-                ) from error
-            self._heads.append(self._state.head)
-        self._size = whole
-        self._check_witness()
-        if whole < len(data):
-            self._cut_torn_line(whole)
+        Refused(ledger) when the file is damaged, another vault's, shorter than before or not the
+        witness's; the file is then as it was."""
+        torn = self._read()
+        self._check_witness(torn=torn)
+        if torn:
+            self._cut_torn_line()
         return self._state
 
     def append(self, entry: LedgerEntry) -> LedgerState:
-        """Make an entry durable, then its witness. Only after this may anything leave the vault."""
+        """Make an entry durable, then its witness. Only after this may anything leave the vault.
+
+        Refused(unavailable) where the disk is full or fails: the ledger then holds the entry or is
+        as before, and `load` says which.
+        """
         state = self._state.apply(entry)
-        created = not self._path.exists()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            line = entry.canonical() + b"\n"
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        if created:
-            fsync_folder(self._path.parent)
-        self._state, self._size = state, self._size + len(line)
-        self._heads.append(state.head)
+        line = entry.canonical() + b"\n"
+        with writing(self._path):
+            self._append_line(line)
+        self._learn(state, line)
         self._write_witness()
         return state
 
     def rebuild_witness(self) -> LedgerState:
         """Write the witness anew from the ledger as it is. For its owner, who knows that this
-        ledger is the newest one; the vault itself never does it."""
-        self._witness.unlink(missing_ok=True)
-        state = self._load_without_witness()
+        ledger is the newest one; the vault itself never does it. Refused(ledger) when the ledger
+        is damaged or another vault's; the witness is then as it was."""
+        self._forget()
+        torn = self._read()
         self._write_witness()
-        return state
-
-    def _load_without_witness(self) -> LedgerState:
-        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        self._state = LedgerState.replay(LedgerEntry.parse(line) for line in lines)
+        if torn:
+            self._cut_torn_line()
         return self._state
 
-    def _check_witness(self) -> None:
+    def _forget(self) -> None:
+        self._state = LedgerState(account=self._account)
+        self._heads = [GENESIS]
+        self._size = 0
+        self._seen = hashlib.sha256()
+
+    def _learn(self, state: LedgerState, line: bytes) -> None:
+        self._state = state
+        self._heads.append(state.head)
+        self._size += len(line)
+        self._seen.update(line)
+
+    def _read(self) -> bool:
+        """Take in the whole lines of the file; true where a last one without its end follows."""
+        try:
+            data = self._path.read_bytes() if self._path.exists() else b""
+        except OSError as error:
+            raise Refused(
+                Code.LEDGER, f"cannot read {self._path}: {error.strerror}", hint=_WAY_OUT
+            ) from error
+        whole = data.rfind(b"\n") + 1
+        if hashlib.sha256(data[: self._size]).digest() != self._seen.digest():
+            self._forget()
+        for line in data[self._size : whole].splitlines(keepends=True):
+            try:
+                state = self._state.apply(LedgerEntry.parse(line.rstrip(b"\n")))
+            except RecordError as error:
+                number = len(self._heads)
+                self._forget()
+                raise Refused(
+                    Code.LEDGER,
+                    f"{self._path}, line {number}: {error.message}",
+                    hint=f"{error.hint}; {_WAY_OUT}" if error.hint else _WAY_OUT,
+                ) from error
+            self._learn(state, line)
+        return whole < len(data)
+
+    def _append_line(self, line: bytes) -> None:
+        created = not self._path.exists()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            try:
+                written = 0
+                while written < len(line):
+                    written += os.write(descriptor, line[written:])
+                os.fsync(descriptor)
+            except OSError:
+                # A line whose fsync failed may look whole and yet be gone after a power cut: it
+                # must not be taken for a durable one.
+                os.ftruncate(descriptor, self._size)
+                os.fsync(descriptor)
+                raise
+        finally:
+            os.close(descriptor)
+        if created:
+            fsync_folder(self._path.parent)
+
+    def _check_witness(self, *, torn: bool) -> None:
         if not self._witness.exists():
             if self._state.length:
                 raise Refused(
                     Code.LEDGER,
                     f"the witness {self._witness} of the ledger is gone",
                     hint="put it back; or, if you know that ledger.jsonl is the newest one, "
-                    "run: covalue contributor check --rebuild-witness",
+                    + _REBUILD,
                 )
             self._write_witness()
             return
         try:
             seen = json.loads(self._witness.read_bytes())
             length, head = int(seen["length"]), str(seen["head"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(
-                Code.LEDGER,
-                f"the witness {self._witness} is damaged",
-                hint="run: covalue contributor check --rebuild-witness",
+                Code.LEDGER, f"the witness {self._witness} is damaged", hint=_REBUILD
             ) from error
         if length > self._state.length:
+            what = "it was cut short" if torn else "it is a restored backup, or was cut short"
             raise Refused(
                 Code.LEDGER,
                 f"{self._path} has {self._state.length} entries, its witness has seen {length}: "
-                "it is a restored backup",
+                + what,
                 hint=_WAY_OUT,
             )
         if self._heads[length] != head:
@@ -124,12 +169,13 @@ class LedgerFile:
             self._write_witness()
 
     def _write_witness(self) -> None:
-        self._witness.parent.mkdir(parents=True, exist_ok=True)
         seen = {"length": self._state.length, "head": self._state.head}
-        write_durably(self._witness, json.dumps(seen).encode())
+        with writing(self._witness):
+            self._witness.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(self._witness, json.dumps(seen).encode())
 
-    def _cut_torn_line(self, whole: int) -> None:
+    def _cut_torn_line(self) -> None:
         """A line without its end was cut short by a crash: nothing left the vault because of it."""
-        with self._path.open("r+b") as file:
-            file.truncate(whole)
+        with writing(self._path), self._path.open("r+b") as file:
+            file.truncate(self._size)
             os.fsync(file.fileno())

@@ -71,6 +71,7 @@ def vault_config(settings: VaultSettings) -> VaultConfig:
             max_task_epsilon_micro=settings.max_task_epsilon_micro,
             min_noise_multiplier_micro=settings.min_noise_multiplier_micro,
             max_clip_norm_nano=settings.max_clip_norm_nano,
+            filter=settings.filter,
             allow_seeded_noise=seed is not None,
         ),
         bundle_sha256=bundle_sha256(),

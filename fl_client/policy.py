@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from dao.records import Task
 from fl_client.refusals import Code, Refused
-from privacy.accounting import task_epsilon_micro
+from privacy.accounting import policy_epsilon_micro, states_enough
+from privacy.filters import FilterKind, LifetimeLimit
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,31 @@ class PolicyFloor:
     max_rows_per_unit: int | None = None
     unit_columns: tuple[str, ...] | None = None
     """Privacy units this contributor agrees to, by column (`row` for single rows)."""
+    filter: FilterKind = "gdp"
+    """How the lifetime limit adds tasks up; the ledger's first entry fixes it for good."""
     allow_seeded_noise: bool = False
     """Noise from a fixed seed protects nothing: for simulations and tests only."""
+
+    @property
+    def lifetime_limit(self) -> LifetimeLimit:
+        """The limit that the ledger is held against."""
+        return LifetimeLimit(
+            epsilon_micro=self.lifetime_epsilon_micro, delta_e12=self.delta_e12, filter=self.filter
+        )
 
 
 def check_policy(task: Task, floor: PolicyFloor) -> None:
     """Refused(policy) naming the limit that the task breaks, or the epsilon that it misstates."""
     policy = task.policy
-    epsilon_micro = task_epsilon_micro(
-        rounds=policy.rounds,
-        noise_multiplier_micro=policy.noise_multiplier_micro,
-        delta_e12=policy.delta_e12,
-    )
-    if epsilon_micro > policy.epsilon_micro:
+    if (policy.mechanism == "gaussian-poisson") != (policy.sampling is not None):
+        raise Refused(
+            Code.POLICY,
+            f"the task's mechanism is {policy.mechanism}, and it "
+            + ("samples" if policy.sampling else "does not sample"),
+            hint="the task is wrong: tell its proposer, and challenge it",
+        )
+    epsilon_micro = policy_epsilon_micro(policy)
+    if not states_enough(policy):
         raise Refused(
             Code.POLICY,
             f"the task says that it costs epsilon {policy.epsilon_micro / 1e6}, but it costs "
@@ -51,7 +64,7 @@ def check_policy(task: Task, floor: PolicyFloor) -> None:
     _at_most("delta (e-12)", policy.delta_e12, floor.delta_e12)
     _at_most("epsilon (micro)", epsilon_micro, floor.max_task_epsilon_micro)
     _at_most("clip norm (nano)", policy.clip_norm_nano, floor.max_clip_norm_nano)
-    _at_most("rounds", policy.rounds, floor.max_rounds)
+    _at_most("rounds", task.total_rounds, floor.max_rounds)
     _at_most("rows per unit", task.unit.max_rows, floor.max_rows_per_unit)
     least = floor.min_noise_multiplier_micro
     if least is not None and policy.noise_multiplier_micro < least:

@@ -16,6 +16,7 @@ from fl_client.executor import Executor
 from fl_client.flower_runtime import NodeLink
 from fl_client.opening import NODE_KEY, open_vault
 from fl_client.supernode import SuperNode, SuperNodeConfig
+from fl_client.vault import Vault
 
 WATCH_SECONDS = 0.5
 RESTART_SECONDS = 3.0
@@ -28,9 +29,17 @@ def serve(settings: Settings, stop: threading.Event, *, tell: Callable[[str], No
 
     A SuperNode that ends (a SuperLink that does not know its key yet refuses it) is started again
     after a while. With `vault.runtime_secret_file` set, the SuperNode is somebody else's to start
-    (another container) and only the executor runs here.
+    (another container) and only the executor runs here. Refused where another process serves this
+    vault already.
     """
     vault = open_vault(settings)
+    with vault.service_lock.held():
+        _serve_vault(settings, vault, stop, tell=tell)
+
+
+def _serve_vault(
+    settings: Settings, vault: Vault, stop: threading.Event, *, tell: Callable[[str], None]
+) -> None:
     app = make_client_app(lambda _context: vault)
     secret_file = settings.vault.runtime_secret_file
     if secret_file is not None:

@@ -28,8 +28,10 @@ from fl_client.ledger_file import LedgerFile
 from fl_client.policy import PolicyFloor, check_policy
 from fl_client.records_file import RecordsFile
 from fl_client.refusals import Code, Refused
+from fl_client.service_lock import ServiceLock
 from fl_client.wire import TrainAnswer, TrainRequest
-from privacy.ledger import LedgerState, LifetimeLimit
+from privacy.filters import LifetimeLimit
+from privacy.ledger import LedgerState
 from privacy.noise import NoiseSource, SecureNoise
 from rounds.contribution import contribution, seeded_noise
 from rounds.phases import event_of
@@ -85,7 +87,10 @@ class Vault:
         self._clock = clock
         self._sleep = sleep
         self._answers = AnswerStore(config.folder / "answers")
-        self._ledger = LedgerFile(config.folder / "ledger.jsonl", witness=config.witness)
+        self._ledger = LedgerFile(
+            config.folder / "ledger.jsonl", witness=config.witness, account=config.account
+        )
+        self.service_lock = ServiceLock(config.folder)
         self.records = RecordsFile(config.records, cache=config.folder / "prepared")
         self._tasks: dict[str, tuple[Task, Family]] = {}
         self.replayed: dict[str, object] = {} if replayed is None else replayed
@@ -95,12 +100,11 @@ class Vault:
     @property
     def limit(self) -> LifetimeLimit:
         """The lifetime limit that the ledger is held against."""
-        floor = self.config.floor
-        return LifetimeLimit(epsilon_micro=floor.lifetime_epsilon_micro, delta_e12=floor.delta_e12)
+        return self.config.floor.lifetime_limit
 
     def answer(self, request: TrainRequest) -> TrainAnswer:
         """The reply to one round. Refused (with a code) or another CovalueError otherwise."""
-        with self._locked():
+        with self.service_lock.answering(), self._locked():
             answer, task = self._answer(request)
         self._wait_for_grid(task.terms.answer_grid_millis)
         return answer

@@ -180,14 +180,19 @@ def answered_epsilon_micro(
     if not 0 <= trained <= policy.rounds:
         raise TaskError(f"{trained} training rounds answered, the task has {policy.rounds}")
     releases = Releases.of_policy(policy, trained=trained, surveyed=surveyed, calibrated=calibrated)
-    epsilon = releases.epsilon_with_margin(policy.delta_e12 / 1e12)
+    return releases_epsilon_micro(releases, delta_e12=policy.delta_e12)
+
+
+def releases_epsilon_micro(releases: Releases, *, delta_e12: int) -> int:
+    """What these releases cost in 1e-6, rounded up; see `answered_epsilon_micro`."""
+    epsilon = releases.epsilon_with_margin(delta_e12 / 1e12)
     if math.isinf(epsilon):
         raise TaskError(
-            f"with a noise multiplier of {policy.noise_multiplier_micro / 1e6:g} the task costs"
-            f" more than an epsilon of {MOST_EPSILON:g}",
+            f"with a noise multiplier of {releases.noise_micro / 1e6:g} the task costs more than an"
+            f" epsilon of {MOST_EPSILON:g}",
             hint="more noise, fewer rounds or fewer steps",
         )
-    step = 1 if policy.sampling is None else SAMPLED_STEP_MICRO
+    step = 1 if releases.sampling is None else SAMPLED_STEP_MICRO
     return step * math.ceil(epsilon * 1e6 / step)
 
 
@@ -234,30 +239,16 @@ def plan_noise(
         ),
         least=1 if sampling is None else LEAST_NOISE_MICRO // step,
     )
-    calibration = _smallest(lambda n: within(Releases(0, 0, calibration_noise_micro=n)), least=1)
+    calibration = 0
+    if calibrate:
+        calibration = _smallest(
+            lambda n: within(Releases(0, 0, calibration_noise_micro=n)), least=1
+        )
     return NoisePlan(
         noise_multiplier_micro=noise,
         survey_noise_micro=survey_noise,
-        calibration_noise_micro=calibration if calibrate else 0,
+        calibration_noise_micro=calibration,
     )
-
-
-def task_epsilon_micro(*, rounds: int, noise_multiplier_micro: int, delta_e12: int) -> int:
-    """Epsilon of `rounds` full-batch rounds in 1e-6, rounded up; 0 for no round."""
-    return math.ceil(Releases(rounds, noise_multiplier_micro).epsilon(delta_e12 / 1e12) * 1e6)
-
-
-def noise_multiplier_micro(epsilon: float, *, delta_e12: int, rounds: int) -> int:
-    """Smallest noise multiplier in 1e-6 with which `rounds` full-batch rounds cost `epsilon`."""
-    plan = plan_noise(
-        epsilon, delta_e12=delta_e12, rounds=rounds, sampling=None, survey=False, calibrate=False
-    )
-    return plan.noise_multiplier_micro
-
-
-def mu_squared_nano(*, rounds: int, noise_multiplier_micro: int) -> int:
-    """mu^2 = T / sigma^2 in 1e-9, rounded up."""
-    return math.ceil(Releases(rounds, noise_multiplier_micro).mu_squared() * 10**9)
 
 
 def _smallest(holds: Callable[[int], bool], *, least: int) -> int:

@@ -4,104 +4,63 @@
 A ledger is a hash chain of entries. `reserve` charges a whole task before its first round, `round`
 fixes the one update of a round, `release` gives back the rounds that an ended task never asked for.
 
-The lifetime limit is a privacy filter: the sum of mu^2 over all that was or may still be released
-stays below mu_limit^2. For Gaussian DP this holds although later tasks are chosen after seeing
-earlier outputs (Smith and Thakurta, "Fully Adaptive Composition for Gaussian Differential
-Privacy", 2022, arXiv 2210.17520). Charges round up, the limit rounds down; all sums are integers.
+The lifetime limit is a privacy filter (`privacy.filters`): the sum over tasks of what was or may
+still be released stays within the limit's budget, although later tasks are chosen after seeing
+earlier outputs. Which filter it is the first entry says, for the ledger's whole life. Charges round
+up, the budget rounds down; all sums are integers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
 
-from pydantic import model_validator
-
-from dao.canonical import BigInt, Count, Digest, Positive, Record
 from dao.errors import BudgetError, RecordError, VaultRefusal
 from dao.records import PrivacyPolicy
-from privacy.accounting import epsilon_of_mu, mu_of_epsilon, mu_squared_nano
-
-GENESIS = "0" * 64
-"""`previous` of a ledger's first entry."""
-
-
-class LedgerEntry(Record):
-    """One line of the ledger: canonical JSON, chained by SHA-256 of the line before.
-
-    `mu_sq_nano` (1e-9, rounded up) is what the entry charges: the whole task for `reserve`, the
-    unused rounds given back for `release`, 0 for `round` (already reserved)."""
-
-    kind: Literal["reserve", "round", "release"]
-    sequence: Count
-    previous: Digest
-    task_digest: Digest
-    rounds: Count
-    """T for `reserve`; 0 else."""
-    noise_multiplier_micro: Count
-    """sigma of the task for `reserve`; 0 else."""
-    round: Count
-    """1 to T for `round`; 0 else."""
-    base_model_sha256: Digest | None
-    update_sha256: Digest | None
-    mu_sq_nano: BigInt
-
-    @model_validator(mode="after")
-    def _fields_fit_the_kind(self) -> Self:
-        is_round = self.kind == "round"
-        is_reserve = self.kind == "reserve"
-        if is_round != (self.round > 0) or is_reserve != (self.rounds > 0):
-            raise ValueError(f"{self.kind}: round {self.round}, rounds {self.rounds} do not fit")
-        if is_reserve != (self.noise_multiplier_micro > 0):
-            raise ValueError(f"{self.kind}: noise multiplier {self.noise_multiplier_micro}")
-        if is_round != (self.base_model_sha256 is not None and self.update_sha256 is not None):
-            raise ValueError(f"{self.kind}: digests do not fit")
-        if self.mu_sq_nano < 0 or (is_round and self.mu_sq_nano != 0):
-            raise ValueError(f"{self.kind}: mu_sq_nano {self.mu_sq_nano}")
-        return self
-
-
-class LifetimeLimit(Record):
-    """A contributor's own limit: epsilon at delta over everything its vault ever answers."""
-
-    epsilon_micro: Positive
-    delta_e12: Positive
-
-    def mu_sq_nano(self) -> int:
-        """mu_limit^2 in 1e-9, rounded down."""
-        mu = mu_of_epsilon(self.epsilon_micro / 1e6, self.delta_e12 / 1e12)
-        return math.floor(mu * mu * 1e9)
+from privacy.filters import GDP_ORDER, LifetimeLimit, largest_epsilon_micro, spent_epsilon_micro
+from privacy.ledger_entry import GENESIS, EntryKind, LedgerEntry, Reservation
 
 
 @dataclass(frozen=True)
 class TaskSpending:
     """What one task reserved, and `answered`: round -> (base digest, update digest)."""
 
-    rounds: int
-    noise_multiplier_micro: int
+    reservation: Reservation
+    order: int
     released: bool = False
     answered: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
-    def charged_mu_sq_nano(self) -> int:
-        """All T rounds; after a release only the answered ones."""
-        rounds = len(self.answered) if self.released else self.rounds
-        return mu_squared_nano(rounds=rounds, noise_multiplier_micro=self.noise_multiplier_micro)
+    def charged_nano(self) -> int:
+        """All rounds; after a release only the answered ones."""
+        if self.released:
+            return self.spent_nano
+        return self.reservation.charge_nano(self.reservation.every_round(), order=self.order)
 
     @property
-    def spent_mu_sq_nano(self) -> int:
+    def spent_nano(self) -> int:
         """The answered rounds."""
-        return mu_squared_nano(
-            rounds=len(self.answered), noise_multiplier_micro=self.noise_multiplier_micro
-        )
+        return self.reservation.charge_nano(frozenset(self.answered), order=self.order)
+
+    @property
+    def epsilon_micro(self) -> int:
+        """What the whole task costs at its own delta: the number that the vote was shown."""
+        return self.reservation.epsilon_micro(self.reservation.every_round())
+
+    @property
+    def spent_epsilon_micro(self) -> int:
+        """What the answered rounds alone cost at the task's own delta."""
+        return self.reservation.epsilon_micro(frozenset(self.answered))
 
 
 @dataclass(frozen=True)
 class LedgerState:
     """What a ledger's entries add up to. Every change is a new state."""
 
+    account: str | None = None
+    """Whose vault's; None before the first entry where the reader does not know."""
+    order: int | None = None
+    """Of the filter that the ledger is kept by; None before the first entry."""
     head: str = GENESIS
     length: int = 0
     tasks: dict[str, TaskSpending] = field(default_factory=dict)
@@ -115,55 +74,89 @@ class LedgerState:
         return state
 
     @property
-    def charged_mu_sq_nano(self) -> int:
+    def charged_nano(self) -> int:
         """What counts against the limit: whole reservations and answered rounds of ended tasks."""
-        return sum(task.charged_mu_sq_nano for task in self.tasks.values())
+        return sum(task.charged_nano for task in self.tasks.values())
 
     @property
-    def spent_mu_sq_nano(self) -> int:
+    def spent_nano(self) -> int:
         """What has truly left: answered rounds only."""
-        return sum(task.spent_mu_sq_nano for task in self.tasks.values())
+        return sum(task.spent_nano for task in self.tasks.values())
 
     def spent_epsilon_micro(self, *, delta_e12: int) -> int:
         """Epsilon of all answered rounds of all tasks in 1e-6, rounded up."""
-        return _epsilon_micro(self.spent_mu_sq_nano, delta_e12)
+        return self._epsilon_micro(self.spent_nano, delta_e12)
 
     def charged_epsilon_micro(self, *, delta_e12: int) -> int:
         """Epsilon of all that counts against the limit in 1e-6, rounded up."""
-        return _epsilon_micro(self.charged_mu_sq_nano, delta_e12)
+        return self._epsilon_micro(self.charged_nano, delta_e12)
+
+    def left_nano(self, limit: LifetimeLimit) -> int:
+        """Budget that nothing is charged against yet. VaultRefusal as `order_under`."""
+        return max(0, limit.room_nano(self.order_under(limit)) - self.charged_nano)
+
+    def left_epsilon_micro(self, limit: LifetimeLimit) -> int:
+        """The most that one more full-batch task may cost at the limit's delta, rounded down."""
+        order = self.order_under(limit)
+        return largest_epsilon_micro(self.left_nano(limit), order=order, delta_e12=limit.delta_e12)
+
+    def order_under(self, limit: LifetimeLimit) -> int:
+        """The order of the ledger's filter, or of the limit's own where nothing is written yet.
+
+        VaultRefusal where the limit names another filter: one changed after outputs were seen is
+        no filter.
+        """
+        if self.order is None:
+            return limit.order()
+        kept = "gdp" if self.order == GDP_ORDER else "rdp"
+        if kept != limit.filter:
+            raise VaultRefusal(
+                f"this ledger is kept by the filter {kept!r}, vault.filter is {limit.filter!r}",
+                hint=f'set vault.filter = "{kept}" again: a ledger keeps the filter of its first'
+                " entry for life",
+            )
+        return self.order
 
     def can_afford(self, policy: PrivacyPolicy, limit: LifetimeLimit) -> bool:
         """Whether all rounds of one more task fit within the lifetime limit."""
-        return self.charged_mu_sq_nano + _task_mu_sq_nano(policy) <= limit.mu_sq_nano()
+        try:
+            order = self.order_under(limit)
+            reservation = Reservation.of_policy(policy, order=order)
+        except VaultRefusal:
+            return False
+        charge = reservation.charge_nano(reservation.every_round(), order=order)
+        return self.charged_nano + charge <= limit.room_nano(order)
 
     def reserve(
         self, *, task_digest: str, policy: PrivacyPolicy, limit: LifetimeLimit
     ) -> LedgerEntry | None:
         """The entry that charges a whole task, None where it is charged already.
 
-        BudgetError where the whole task is not affordable; VaultRefusal where the task has ended.
+        BudgetError where the whole task is not affordable; VaultRefusal where the task has ended,
+        or the ledger's filter cannot hold it.
         """
         known = self.tasks.get(task_digest)
         if known is not None:
             if known.released:
                 raise VaultRefusal(f"task {task_digest} has ended in this vault's ledger")
             return None
+        order = self.order_under(limit)
+        reservation = Reservation.of_policy(policy, order=order)
+        charge = reservation.charge_nano(reservation.every_round(), order=order)
         if not self.can_afford(policy, limit):
-            charged = self.charged_mu_sq_nano
-            whole = charged + _task_mu_sq_nano(policy)
+            cost = reservation.epsilon_micro(reservation.every_round()) / 1e6
+            left = self.left_epsilon_micro(limit) / 1e6
+            room = max(1, limit.room_nano(order))
             raise BudgetError(
-                f"the ledger has charged epsilon {_epsilon_text(charged, limit)}; with this task it"
-                f" would be {_epsilon_text(whole, limit)}, the lifetime limit is"
-                f" {limit.epsilon_micro / 1e6:g} (all at delta {limit.delta_e12 / 1e12:g})",
+                f"the task costs epsilon {cost:g} (delta {policy.delta_e12 / 1e12:g}), which is"
+                f" {charge / room:.1%} of the lifetime budget; {self.left_nano(limit) / room:.1%}"
+                f" is left, enough for epsilon {left:g}; the lifetime limit is"
+                f" {limit.epsilon_micro / 1e6:g} (delta {limit.delta_e12 / 1e12:g})",
                 hint="wait for a cheaper task; raising the lifetime limit"
                 " (vault.max_epsilon_micro) is the owner's decision",
             )
         return self._entry(
-            kind="reserve",
-            task_digest=task_digest,
-            rounds=policy.rounds,
-            noise_multiplier_micro=policy.noise_multiplier_micro,
-            mu_sq_nano=_task_mu_sq_nano(policy),
+            "reserve", task_digest, order=order, reservation=reservation, charge_nano=charge
         )
 
     def answer(
@@ -175,7 +168,7 @@ class LedgerState:
         where the round was answered on another base or with other bytes, or the task has ended.
         """
         task = self.tasks.get(task_digest)
-        if task is None or not 1 <= round_number <= task.rounds:
+        if task is None or not 1 <= round_number <= task.reservation.total_rounds:
             raise BudgetError(f"round {round_number} of task {task_digest} is not reserved")
         before = task.answered.get(round_number)
         if before is not None:
@@ -189,11 +182,11 @@ class LedgerState:
         if task.released:
             raise VaultRefusal(f"task {task_digest} has ended in this vault's ledger")
         return self._entry(
-            kind="round",
-            task_digest=task_digest,
-            round=round_number,
-            base_model_sha256=base_model_sha256,
-            update_sha256=update_sha256,
+            "round",
+            task_digest,
+            order=task.order,
+            round_number=round_number,
+            digests=(base_model_sha256, update_sha256),
         )
 
     def release(self, *, task_digest: str) -> LedgerEntry | None:
@@ -206,104 +199,100 @@ class LedgerState:
             raise VaultRefusal(f"task {task_digest} is not in this vault's ledger")
         if task.released:
             return None
-        back = task.charged_mu_sq_nano - task.spent_mu_sq_nano
-        return self._entry(kind="release", task_digest=task_digest, mu_sq_nano=back)
+        back = task.charged_nano - task.spent_nano
+        return self._entry("release", task_digest, order=task.order, charge_nano=back)
 
     def apply(self, entry: LedgerEntry) -> LedgerState:
         """The state after `entry`. RecordError where it does not follow from this state."""
+        self._check_chain(entry)
         place = f"ledger entry {entry.sequence}"
+        try:
+            expected = replace(self, account=entry.account)._expected(entry)
+        except VaultRefusal as error:
+            raise RecordError(f"{place}: {error.message}") from error
+        if expected != entry:
+            raise RecordError(f"{place}: does not say what it should, or says it twice")
+        if entry.reservation is not None:
+            task = TaskSpending(reservation=entry.reservation, order=entry.order)
+        elif entry.base_model_sha256 is not None and entry.update_sha256 is not None:
+            known = self.tasks[entry.task_digest]
+            fixed = (entry.base_model_sha256, entry.update_sha256)
+            task = replace(known, answered={**known.answered, entry.round: fixed})
+        else:
+            task = replace(self.tasks[entry.task_digest], released=True)
+        return LedgerState(
+            account=entry.account,
+            order=entry.order,
+            head=entry.digest(),
+            length=self.length + 1,
+            tasks={**self.tasks, entry.task_digest: task},
+        )
+
+    def _check_chain(self, entry: LedgerEntry) -> None:
+        place = f"ledger entry {entry.sequence}"
+        if self.account is not None and entry.account != self.account:
+            raise RecordError(
+                f"{place} is of the vault of {entry.account}, this is the vault of {self.account}",
+                hint="each vault keeps a ledger of its own: put this vault's own one back",
+            )
+        if self.order is not None and entry.order != self.order:
+            raise RecordError(f"{place}: filter order {entry.order}, the ledger's is {self.order}")
         if entry.sequence != self.length or entry.previous != self.head:
             raise RecordError(
                 f"{place}: sequence {entry.sequence}, previous {entry.previous};"
                 f" expected {self.length}, {self.head}",
                 hint="the ledger was cut, reordered or changed; restore it from a whole copy",
             )
-        try:
-            expected = self._expected(entry)
-        except VaultRefusal as error:
-            raise RecordError(f"{place}: {error.message}") from error
-        if expected != entry:
-            raise RecordError(f"{place}: does not say what it should, or says it twice")
-        known = self.tasks.get(entry.task_digest)
-        if entry.kind == "reserve":
-            task = TaskSpending(
-                rounds=entry.rounds, noise_multiplier_micro=entry.noise_multiplier_micro
-            )
-        else:
-            assert known is not None
-            if entry.kind == "round":
-                assert entry.base_model_sha256 is not None
-                assert entry.update_sha256 is not None
-                fixed = (entry.base_model_sha256, entry.update_sha256)
-                task = replace(known, answered={**known.answered, entry.round: fixed})
-            else:
-                task = replace(known, released=True)
-        return LedgerState(
-            head=entry.digest(),
-            length=self.length + 1,
-            tasks={**self.tasks, entry.task_digest: task},
-        )
 
     def _expected(self, entry: LedgerEntry) -> LedgerEntry | None:
         """What this state itself would write. The limit is not part of the chain: it may change."""
         if entry.kind == "release":
             return self.release(task_digest=entry.task_digest)
-        if entry.kind == "round":
-            assert entry.base_model_sha256 is not None
-            assert entry.update_sha256 is not None
+        if entry.base_model_sha256 is not None and entry.update_sha256 is not None:
             return self.answer(
                 task_digest=entry.task_digest,
                 round_number=entry.round,
                 base_model_sha256=entry.base_model_sha256,
                 update_sha256=entry.update_sha256,
             )
-        if entry.task_digest in self.tasks:
+        if entry.reservation is None or entry.task_digest in self.tasks:
             return None
+        reservation, order = entry.reservation, entry.order
         return self._entry(
-            kind="reserve",
-            task_digest=entry.task_digest,
-            rounds=entry.rounds,
-            noise_multiplier_micro=entry.noise_multiplier_micro,
-            mu_sq_nano=mu_squared_nano(
-                rounds=entry.rounds, noise_multiplier_micro=entry.noise_multiplier_micro
-            ),
+            "reserve",
+            entry.task_digest,
+            order=order,
+            reservation=reservation,
+            charge_nano=reservation.charge_nano(reservation.every_round(), order=order),
         )
 
     def _entry(
         self,
-        *,
-        kind: Literal["reserve", "round", "release"],
+        kind: EntryKind,
         task_digest: str,
-        rounds: int = 0,
-        noise_multiplier_micro: int = 0,
-        round: int = 0,
-        base_model_sha256: str | None = None,
-        update_sha256: str | None = None,
-        mu_sq_nano: int = 0,
+        *,
+        order: int,
+        reservation: Reservation | None = None,
+        round_number: int = 0,
+        digests: tuple[str | None, str | None] = (None, None),
+        charge_nano: int = 0,
     ) -> LedgerEntry:
+        if self.account is None:
+            raise VaultRefusal("whose ledger this is, is not known: nothing can be written to it")
         return LedgerEntry(
             kind=kind,
             sequence=self.length,
             previous=self.head,
+            account=self.account,
+            order=order,
             task_digest=task_digest,
-            rounds=rounds,
-            noise_multiplier_micro=noise_multiplier_micro,
-            round=round,
-            base_model_sha256=base_model_sha256,
-            update_sha256=update_sha256,
-            mu_sq_nano=mu_sq_nano,
+            reservation=reservation,
+            round=round_number,
+            base_model_sha256=digests[0],
+            update_sha256=digests[1],
+            charge_nano=charge_nano,
         )
 
-
-def _task_mu_sq_nano(policy: PrivacyPolicy) -> int:
-    return mu_squared_nano(
-        rounds=policy.rounds, noise_multiplier_micro=policy.noise_multiplier_micro
-    )
-
-
-def _epsilon_micro(mu_sq_nano: int, delta_e12: int) -> int:
-    return math.ceil(epsilon_of_mu(math.sqrt(mu_sq_nano / 1e9), delta_e12 / 1e12) * 1e6)
-
-
-def _epsilon_text(mu_sq_nano: int, limit: LifetimeLimit) -> str:
-    return f"{_epsilon_micro(mu_sq_nano, limit.delta_e12) / 1e6:g}"
+    def _epsilon_micro(self, charge_nano: int, delta_e12: int) -> int:
+        order = GDP_ORDER if self.order is None else self.order
+        return spent_epsilon_micro(charge_nano, order=order, delta_e12=delta_e12)

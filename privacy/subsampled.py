@@ -16,7 +16,6 @@ is below the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -73,18 +72,17 @@ def sampled_epsilon(
     return _composed_epsilon(steps, noise=noise, rate=rate, survey=survey, delta=delta)
 
 
-def sampled_rdp(
-    *, rate_micro: int, noise_multiplier_micro: int, orders: Sequence[float]
-) -> tuple[float, ...]:
-    """Renyi divergence of one Poisson-sampled Gaussian step at each order (Mironov, Talwar, Zhang,
-    "Renyi Differential Privacy of the Sampled Gaussian Mechanism", 2019), add or remove."""
+def sampled_rdp(*, rate_micro: int, noise_multiplier_micro: int, order: int) -> float:
+    """Renyi divergence of a whole order >= 2 of one Poisson-sampled Gaussian step, a unit being
+    added or removed (Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian
+    Mechanism", 2019)."""
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 
-    accountant = RdpAccountant(list(orders), dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    accountant = RdpAccountant([order], dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
     gaussian = dp_accounting.GaussianDpEvent(noise_multiplier_micro / 1e6)
     accountant.compose(dp_accounting.PoissonSampledDpEvent(rate_micro / 1e6, gaussian))
-    return tuple(float(value) for value in accountant.rdp)
+    return float(accountant.rdp[0])
 
 
 def _composed_epsilon(

@@ -11,23 +11,37 @@ from hypothesis import strategies as st
 
 from dao.errors import BudgetError, RecordError, VaultRefusal
 from dao.records import PrivacyPolicy
-from privacy.accounting import noise_multiplier_micro, task_epsilon_micro
-from privacy.ledger import GENESIS, LedgerEntry, LedgerState, LifetimeLimit
+from privacy.accounting import plan_noise
+from privacy.filters import LifetimeLimit
+from privacy.ledger import LedgerState
+from privacy.ledger_entry import GENESIS, LedgerEntry
 
 DELTA = 10_000_000
+ACCOUNT = "0x" + "11" * 20
+EMPTY = LedgerState(account=ACCOUNT)
 
 
-def policy(epsilon: float, rounds: int = 4) -> PrivacyPolicy:
-    sigma = noise_multiplier_micro(epsilon, delta_e12=DELTA, rounds=rounds)
+def policy(
+    epsilon: float, rounds: int = 4, *, survey: bool = False, calibrate: bool = False
+) -> PrivacyPolicy:
+    noise = plan_noise(
+        epsilon,
+        delta_e12=DELTA,
+        rounds=rounds,
+        sampling=None,
+        survey=survey,
+        calibrate=calibrate,
+    )
     return PrivacyPolicy(
         mechanism="gaussian-full-batch",
         clip_norm_nano=10**9,
-        noise_multiplier_micro=sigma,
+        noise_multiplier_micro=noise.noise_multiplier_micro,
         rounds=rounds,
+        sampling=None,
+        survey_noise_micro=noise.survey_noise_micro,
+        calibration_noise_micro=noise.calibration_noise_micro,
         delta_e12=DELTA,
-        epsilon_micro=task_epsilon_micro(
-            rounds=rounds, noise_multiplier_micro=sigma, delta_e12=DELTA
-        ),
+        epsilon_micro=round(epsilon * 1e6),
         public_n=100,
     )
 
@@ -62,7 +76,7 @@ def reserved(state: LedgerState, task: str, epsilon: float, most: float) -> Ledg
 def test_promise_1_no_sequence_of_tasks_passes_the_lifetime_limit(
     epsilons: list[float], most: float
 ) -> None:
-    state = LedgerState()
+    state = EMPTY
     for index, epsilon in enumerate(epsilons):
         task = digest(f"task {index}")
         try:
@@ -74,13 +88,13 @@ def test_promise_1_no_sequence_of_tasks_passes_the_lifetime_limit(
         state = state.apply(entry)
         for number in range(1, 5):
             state = answered(state, f"task {index}", number)
-    assert state.charged_mu_sq_nano <= limit(most).mu_sq_nano()
+    assert state.charged_nano <= limit(most).room_nano(0)
     assert state.spent_epsilon_micro(delta_e12=DELTA) <= round(most * 1e6)
 
 
 @pytest.mark.promise(1)
 def test_promise_1_the_whole_task_must_be_affordable_before_its_first_round() -> None:
-    state = reserved(LedgerState(), "first", 6.0, 8.0)
+    state = reserved(EMPTY, "first", 6.0, 8.0)
     with pytest.raises(BudgetError, match="lifetime limit"):
         state.reserve(task_digest=digest("second"), policy=policy(6.0), limit=limit(8.0))
     with pytest.raises(BudgetError, match="not reserved"):
@@ -93,19 +107,19 @@ def test_promise_1_the_whole_task_must_be_affordable_before_its_first_round() ->
 
 
 def test_one_task_of_the_limit_itself_is_affordable_but_nothing_after_it() -> None:
-    state = reserved(LedgerState(), "all", 8.0, 8.0)
+    state = reserved(EMPTY, "all", 8.0, 8.0)
     assert state.charged_epsilon_micro(delta_e12=DELTA) <= 8_000_000
     assert not state.can_afford(policy(0.05), limit(8.0))
 
 
 def test_mu_squares_add_up_not_epsilons() -> None:
     # Two tasks of epsilon 4 cost less than 8 together.
-    state = reserved(reserved(LedgerState(), "a", 4.0, 8.0), "b", 4.0, 8.0)
+    state = reserved(reserved(EMPTY, "a", 4.0, 8.0), "b", 4.0, 8.0)
     assert state.charged_epsilon_micro(delta_e12=DELTA) < 6_500_000
 
 
 def test_a_round_is_answered_once_on_one_base_with_one_update() -> None:
-    state = answered(reserved(LedgerState(), "t", 2.0, 8.0), "t", 1)
+    state = answered(reserved(EMPTY, "t", 2.0, 8.0), "t", 1)
     same = {"task_digest": digest("t"), "round_number": 1}
     again = state.answer(**same, base_model_sha256=digest("base"), update_sha256=digest("t 1"))
     assert again is None
@@ -119,17 +133,17 @@ def test_a_round_is_answered_once_on_one_base_with_one_update() -> None:
 
 
 def test_reserving_twice_charges_once() -> None:
-    state = reserved(LedgerState(), "t", 6.0, 8.0)
+    state = reserved(EMPTY, "t", 6.0, 8.0)
     assert state.reserve(task_digest=digest("t"), policy=policy(6.0), limit=limit(8.0)) is None
 
 
 def test_a_release_gives_back_only_what_was_never_answered() -> None:
-    state = answered(reserved(LedgerState(), "t", 6.0, 8.0), "t", 1)
+    state = answered(reserved(EMPTY, "t", 6.0, 8.0), "t", 1)
     entry = state.release(task_digest=digest("t"))
     assert entry is not None
     ended = state.apply(entry)
-    assert ended.charged_mu_sq_nano == ended.spent_mu_sq_nano == state.spent_mu_sq_nano > 0
-    assert entry.mu_sq_nano == state.charged_mu_sq_nano - state.spent_mu_sq_nano
+    assert ended.charged_nano == ended.spent_nano == state.spent_nano > 0
+    assert entry.charge_nano == state.charged_nano - state.spent_nano
     assert ended.release(task_digest=digest("t")) is None
     with pytest.raises(VaultRefusal, match="has ended"):
         answered(ended, "t", 2)
@@ -140,7 +154,7 @@ def test_a_release_gives_back_only_what_was_never_answered() -> None:
 
 
 def _entries() -> list[LedgerEntry]:
-    entries, state = [], LedgerState()
+    entries, state = [], EMPTY
     for make in (
         lambda s: s.reserve(task_digest=digest("t"), policy=policy(2.0), limit=limit(8.0)),
         lambda s: s.answer(
@@ -172,10 +186,10 @@ def test_replay_gives_the_same_state_from_bytes() -> None:
     [
         (lambda e: e[1:], "expected 0"),
         (lambda e: [e[0], e[2]], "expected 1"),
-        (lambda e: [e[0].model_copy(update={"mu_sq_nano": 1}), *e[1:]], "entry 0"),
+        (lambda e: [e[0].model_copy(update={"charge_nano": 1}), *e[1:]], "entry 0"),
         (lambda e: [e[0], e[1].model_copy(update={"update_sha256": "0" * 64}), e[2]], "entry 2"),
         (lambda e: [e[0], e[1].model_copy(update={"round": 9}), e[2]], "not reserved"),
-        (lambda e: [*e[:2], e[2].model_copy(update={"mu_sq_nano": 10**12})], "entry 2"),
+        (lambda e: [*e[:2], e[2].model_copy(update={"charge_nano": 10**12})], "entry 2"),
         (
             lambda e: [
                 *e,
@@ -192,6 +206,10 @@ def test_a_bent_chain_is_refused_with_its_place(change, words: str) -> None:
 
 def test_entries_hold_what_their_kind_needs() -> None:
     good = _entries()[1].model_dump(mode="json")
-    for field, value in (("round", 0), ("update_sha256", None), ("mu_sq_nano", "5"), ("rounds", 3)):
+    for field, value in (("round", 0), ("update_sha256", None), ("charge_nano", "5")):
         with pytest.raises(ValueError, match="round"):
             LedgerEntry.model_validate(good | {field: value})
+    reserve = _entries()[0].model_dump(mode="json")
+    for field, value in (("reservation", None), ("order", 1), ("kind", "release")):
+        with pytest.raises(ValueError, match="reserve|release"):
+            LedgerEntry.model_validate(reserve | {field: value})
