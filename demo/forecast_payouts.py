@@ -69,7 +69,11 @@ class Scoring:
     def __init__(self, task: Task, family: Family, *, contributors: int, judging: Prepared) -> None:
         assert judging.residual is not None
         rows = slice(0, MOST_JUDGING_ROWS)
-        self._rows = JudgeRows(inputs=judging.inputs[rows], residual=judging.residual[rows])
+        self._rows = JudgeRows(
+            inputs=judging.inputs[rows],
+            offset=judging.offset[rows],
+            residual=judging.residual[rows],
+        )
         self._task, self._family = task, family
         self._digest = task.digest()
         self._roster = tuple(made_up_account(place) for place in range(contributors))

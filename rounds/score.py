@@ -78,7 +78,9 @@ class ScoredStretch:
 def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, JudgeRows | None]:
     """The rows that decide: opened sealed rows, else public rows, else nothing."""
     if sealed is not None and sealed.residual is not None and len(sealed.residual) > 0:
-        return "sealed-rows", JudgeRows(inputs=sealed.inputs, residual=sealed.residual)
+        return "sealed-rows", JudgeRows(
+            inputs=sealed.inputs, offset=sealed.offset, residual=sealed.residual
+        )
     rows = family.judge_rows()
     return ("nothing", None) if rows is None else ("public-rows", rows)
 

@@ -38,10 +38,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class JudgeRows:
-    """Public rows that were kept out of the public process, so that they can judge updates:
-    inputs float64[n, p] and residual float64[n]."""
+    """Rows that took no part in the fit, so that they can judge: inputs float64[n, p], offset
+    float64[n] and residual float64[n] (target minus offset)."""
 
     inputs: Floats
+    offset: Floats
     residual: Floats
 
 

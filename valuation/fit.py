@@ -63,7 +63,7 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
     """
     fitted = fit_process(public, indicator_columns(schema), seed=plan.seed)
     features = build_features(fitted, plan)
-    empty = JudgeRows(np.zeros((0, len(features.gain))), np.zeros(0))
+    empty = JudgeRows(np.zeros((0, len(features.gain))), np.zeros(0), np.zeros(0))
     family = KernelFamily(
         process=fitted.process,
         landmark_attributes=features.landmark_attributes,
@@ -140,7 +140,7 @@ def _judge(family: Family, public: Encoded, fitted: FittedProcess) -> JudgeRows:
     """The public rows that the process has not seen, as the family reads them."""
     prepared = family.prepare(public.take(fitted.held))
     assert prepared.residual is not None
-    return JudgeRows(prepared.inputs, prepared.residual)
+    return JudgeRows(prepared.inputs, prepared.offset, prepared.residual)
 
 
 def update_grid_bits(noise_std: float) -> int:

@@ -31,6 +31,7 @@ LAYOUT: Layout = {
     "landmark_locations": ("float64", 2),
     "projection": ("float32", 2),
     "judge_inputs": ("float64", 2),
+    "judge_offset": ("float64", 1),
     "judge_residual": ("float64", 1),
     "gain": ("float64", 1),
     "ridge": ("float64", 1),
@@ -119,6 +120,7 @@ class KernelFamily:
                 "landmark_locations": self.landmark_locations,
                 "projection": self.projection,
                 "judge_inputs": self.judge.inputs,
+                "judge_offset": self.judge.offset,
                 "judge_residual": self.judge.residual,
                 "gain": self.gain,
                 "ridge": self.ridge,
@@ -142,6 +144,7 @@ class KernelFamily:
             "landmark_locations": (marks, 2 if located else 0),
             "projection": (marks + len(process.alpha), size),
             "judge_inputs": (len(arrays["judge_residual"]), size),
+            "judge_offset": arrays["judge_residual"].shape,
             "gain": (size,),
             "ridge": (size,),
         }
@@ -160,6 +163,7 @@ class KernelFamily:
             projection=arrays["projection"].astype(np.float32),
             judge=JudgeRows(
                 inputs=arrays["judge_inputs"].astype(np.float64),
+                offset=arrays["judge_offset"].astype(np.float64),
                 residual=arrays["judge_residual"].astype(np.float64),
             ),
             gain=gain,

@@ -31,6 +31,7 @@ PUBLIC_LAYOUT: Layout = {
     **LAYOUT,
     **PROCESS_LAYOUT,
     "judge_inputs": ("float64", 2),
+    "judge_offset": ("float64", 1),
     "judge_residual": ("float64", 1),
 }
 
@@ -183,7 +184,11 @@ class MlpFamily:
         arrays = {"frequencies": self.frequencies, "phases": self.phases}
         if self.process is None or self.judge is None:
             return pack(arrays)
-        judge = {"judge_inputs": self.judge.inputs, "judge_residual": self.judge.residual}
+        judge = {
+            "judge_inputs": self.judge.inputs,
+            "judge_offset": self.judge.offset,
+            "judge_residual": self.judge.residual,
+        }
         return pack({**arrays, **self.process.to_arrays(), **judge})
 
     @classmethod
@@ -210,10 +215,13 @@ class MlpFamily:
             )
             judge = JudgeRows(
                 inputs=arrays["judge_inputs"].astype(np.float64),
+                offset=arrays["judge_offset"].astype(np.float64),
                 residual=arrays["judge_residual"].astype(np.float64),
             )
             if judge.inputs.shape != (len(judge.residual), attributes + count + 1):
                 raise RecordError(f"set-up: judge_inputs has shape {judge.inputs.shape}")
+            if judge.offset.shape != judge.residual.shape:
+                raise RecordError(f"set-up: judge_offset has shape {judge.offset.shape}")
         return cls(
             hidden=tuple(hidden),
             attributes=attributes,

@@ -373,7 +373,10 @@ def make_world(
         inputs = rng.normal(size=(count, width)) + shift * rng.normal(size=width)
         return inputs, inputs @ truth + 0.3 * rng.normal(size=count)
 
-    judge = JudgeRows(*draw(60, 0.0)) if judged else None
+    judge = None
+    if judged:
+        inputs, residual = draw(60, 0.0)
+        judge = JudgeRows(inputs, np.zeros(60), residual)
     family = PlainFamily(width=width, judge=judge, hidden=hidden)
     names = [f"0x{index + 1:040x}" for index in range(contributors)]
     theta = np.zeros(family.parameters)

@@ -38,7 +38,9 @@ def scored_rounds(world: World) -> list[ScoredRound]:
 def _sealed(world: World, rows: int = 50) -> JudgeRows:
     rng = np.random.default_rng(99)
     inputs = rng.normal(size=(rows, world.family.width))
-    return JudgeRows(inputs, inputs[:, 0] - 0.5 * inputs[:, 1] + 0.2 * rng.normal(size=rows))
+    return JudgeRows(
+        inputs, np.zeros(rows), inputs[:, 0] - 0.5 * inputs[:, 1] + 0.2 * rng.normal(size=rows)
+    )
 
 
 def _public_gradient(world: World, state: bytes) -> np.ndarray:
