@@ -22,11 +22,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dao.errors import TaskError
 from dao.records import Task
 from fl_client.canary_rows import Probe, Stage, probes, training_stage
 from fl_client.vault import Vault
 from fl_client.wire import TrainRequest
-from privacy.accounting import policy_epsilon_micro
+from privacy.accounting import Releases
 from privacy.canaries import score
 from privacy.noise import NoiseSource
 from privacy.trade_off import Floats, NoiseBound, noise_at_most
@@ -38,9 +39,11 @@ from valuation.family import Family, Prepared
 DEFAULT_TRIALS = 4000
 """Releases with each kind of canary, and as many without."""
 CONFIDENCE = 0.95
-_LARGEST_MICRO = (1 << 53) - 1
-_LOUDEST = 4
-"""Noise below a quarter of the claimed one is not told apart any more."""
+_LOUDEST = (4.0, 2.0, 1.0)
+"""Noise below a quarter of the claimed one is not told apart any more; below half of it, or below
+it, where sampled steps with less cannot be accounted for."""
+_SILENT = 1e6
+"""A bound above this says nothing."""
 
 Tell = Callable[[int, int], None]
 
@@ -188,9 +191,34 @@ def audit_mechanism(
 def _proven(task: Task, findings: list[Finding]) -> int:
     """Epsilon of the task with the largest noise that is not refuted, in 1e-6, rounded down."""
     policy = task.policy
-    sigma = min(finding.bound.sigma for finding in findings)
-    micro = _LARGEST_MICRO if math.isinf(sigma) else math.ceil(sigma * 1e6)
-    micro = min(max(micro, policy.noise_multiplier_micro // _LOUDEST), _LARGEST_MICRO)
-    bounded = policy.model_copy(update={"noise_multiplier_micro": micro})
-    # The formula rounds up, a lower bound must not.
-    return max(0, policy_epsilon_micro(bounded) - 1)
+    claimed: dict[RoundKind, int] = {
+        "train": policy.noise_multiplier_micro,
+        "survey": policy.survey_noise_micro,
+        "calibrate": policy.calibration_noise_micro,
+    }
+
+    def largest(kind: RoundKind, loudest: float) -> int:
+        """0 where nothing is shown of this kind: then it counts as if it were not released."""
+        sigmas = [finding.bound.sigma for finding in findings if finding.kind == kind]
+        sigma = min(sigmas, default=math.inf)
+        if sigma > _SILENT:
+            return 0
+        return math.ceil(max(sigma * 1e6, claimed[kind] / loudest))
+
+    def epsilon(loudest: float) -> float:
+        noise = largest("train", loudest)
+        releases = Releases(
+            trained=policy.rounds if noise else 0,
+            noise_micro=noise,
+            survey_noise_micro=largest("survey", loudest),
+            calibration_noise_micro=largest("calibrate", loudest),
+            sampling=policy.sampling,
+        )
+        try:
+            return releases.epsilon(policy.delta_e12 / 1e12)
+        except TaskError:
+            return math.inf  # so little noise that sampled steps are not accounted for any more
+
+    found = [epsilon(loudest) for loudest in _LOUDEST]
+    finite = [value for value in found if math.isfinite(value)]
+    return math.floor(max(finite, default=0.0) * 1e6)
