@@ -55,6 +55,11 @@ class _AesNoise:
         # Added one by one: the order of a reduction depends on the processor.
         return (normals[:, 0] + normals[:, 1] + normals[:, 2] + normals[:, 3]) / 2.0
 
+    def uniform(self, n: int) -> NDArray[np.float64]:
+        """n independent multiples of 2^-53 from (0, 1], from the next n words of the stream."""
+        words = np.frombuffer(self._stream.update(bytes(8 * n)), dtype="<u8")
+        return ((words >> np.uint64(11)).astype(np.float64) + 1.0) * _UNIFORM_SCALE
+
 
 class SecureNoise(_AesNoise):
     """Noise that nobody can draw again: the key is 32 bytes of `os.urandom` and is not kept."""
