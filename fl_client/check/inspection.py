@@ -111,7 +111,8 @@ class Inspection:
         for reading in read.readings:
             self._look_at(reading, block, lines)
         # a cell holds no NUL, so rows that differ give texts that differ
-        self._row_prints.add(map("\0".join, block.to_numpy().tolist()), lines)
+        cells = zip(*(block[column].tolist() for column in block), strict=True)
+        self._row_prints.add(map("\0".join, cells), lines)
         self._add_units(block, read.accepted, lines)
         self._sample.add(np.column_stack([number_values(read, self._columns), read.accepted]))
         self._counts.add(read)
