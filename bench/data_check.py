@@ -52,7 +52,7 @@ def _against_bars(name: str, ours: dict[str, Any], peer: dict[str, Any]) -> list
         {
             "name": f"{name}: time",
             "ours": ours["wall"],
-            "peer": f"{by}: {peer['wall']:.1f} s",
+            "peer": f"{by}: {peer['wall']:.1f} s ({peer['cpu']:.1f} s CPU)",
             "value": ours["wall"],
             "unit": f"s wall ({ours['cpu']:.1f} s CPU)",
             "bar": f"<= {SECONDS_BAR:g}",

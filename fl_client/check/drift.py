@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -206,25 +207,34 @@ def other_units(
 
 
 def _bars(public: Floats, own: Floats, *, kind: Kind, scale: str) -> tuple[Bar, ...]:
-    """Classes of equal width on the column's scale, over the middle 98 of 100 rows of both; what
-    lies beyond is in the first and the last."""
+    """A class for each value where there are few of them; else classes of equal width on the
+    column's scale over the middle 98 of 100 rows of both, the first and the last open-ended."""
+    show = _day if kind == "date" else _short
     both = [each[~np.isnan(each)] for each in (public, own)]
-    ends = [np.quantile(scale_numbers(each, scale), (0.01, 0.99)) for each in both]
-    low, high = min(ends[0][0], ends[1][0]), max(ends[0][1], ends[1][1])
-    back = {"log": np.exp, "log1p": np.expm1}.get(scale, np.asarray)
-    inner = np.unique(np.linspace(low, high, _BARS + 1)[1:-1]) if high > low else np.zeros(0)
-    marks = back(np.concatenate([[low], inner, [high]]))
-    text = [_day(mark) if kind == "date" else f"{mark:.4g}" for mark in marks]
-    counts = [_binned(scale_numbers(each, scale), inner) for each in both]
-    shares = [count / max(len(each), 1) for count, each in zip(counts, (public, own), strict=True)]
-    bars = [
-        Bar(f"{text[i]} to {text[i + 1]}", float(shares[0][i]), float(shares[1][i]))
-        for i in range(len(inner) + 1)
-    ]
+    values = np.unique(np.concatenate(both))
+    if len(values) <= _BARS:
+        counts = [np.array([(each == value).sum() for value in values]) for each in both]
+        labels = [show(value) for value in values]
+    else:
+        scaled = [scale_numbers(each, scale) for each in both]
+        ends = [np.quantile(each, (0.01, 0.99)) for each in scaled]
+        low, high = min(ends[0][0], ends[1][0]), max(ends[0][1], ends[1][1])
+        inner = np.unique(np.linspace(low, high, _BARS + 1)[1:-1])
+        counts = [_binned(each, inner) for each in scaled]
+        back = {"log": np.exp, "log1p": np.expm1}.get(scale, np.asarray)
+        marks = [show(mark) for mark in back(inner)]
+        between = [f"{one} to {next_one}" for one, next_one in pairwise(marks)]
+        labels = [f"below {marks[0]}", *between, f"{marks[-1]} and above"]
+    shares = [count / len(each) for count, each in zip(counts, (public, own), strict=True)]
+    bars = [Bar(*each) for each in zip(labels, shares[0].tolist(), shares[1].tolist(), strict=True)]
     missing = [float(np.isnan(each).mean()) for each in (public, own)]
     if any(missing):
         bars.append(Bar("missing", missing[0], missing[1]))
     return tuple(bars)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def compare_words(

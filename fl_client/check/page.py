@@ -126,8 +126,8 @@ def _units(report: DataReport) -> str:
         return "<h2>Privacy units</h2><p>Each row is a unit of its own.</p>"
     told = (
         f"<h2>Privacy units</h2><p>{units.units:,} units by {text(units.column)}; of each, the "
-        f"first {units.max_rows:,} rows in file order count. {units.crowded:,} units have more: "
-        f"{units.uncounted_rows:,} rows do not count.</p>"
+        f"first {units.max_rows:,} rows in file order count. Units with more: {units.crowded:,}; "
+        f"rows that do not count for it: {units.uncounted_rows:,}.</p>"
     )
     if not units.crowded:
         return told

@@ -89,6 +89,27 @@ def test_one_value_and_no_value_are_compared_too() -> None:
     assert compare_numbers("x", np.full(5, np.nan), np.ones(5), kind="number") is None
 
 
+def test_pictures_show_single_values_or_classes_that_are_open_at_both_ends() -> None:
+    few = compare_numbers("x", np.array([1.0, 2.0, 2.0]), np.array([2.0, 7.5]), kind="number")
+    assert few is not None
+    assert [(bar.label, round(bar.public, 3), bar.own) for bar in few.bars] == [
+        ("1", 0.333, 0.0),
+        ("2", 0.667, 0.5),
+        ("7.5", 0.0, 0.5),
+    ]
+    wide = np.geomspace(100, 1e6, 400)
+    many = compare_numbers("x", wide, wide[:200], kind="number", scale="log")
+    assert many is not None
+    assert len(many.bars) == 16
+    assert many.bars[0].label.startswith("below ")
+    assert many.bars[-1].label.endswith(" and above")
+    assert {round(bar.public, 2) for bar in many.bars[1:-1]} == {0.06}
+    lone = np.concatenate([np.full(5000, 3.0), np.arange(40.0)])
+    narrow = compare_numbers("x", lone, lone, kind="number")
+    assert narrow is not None
+    assert [bar.label for bar in narrow.bars] == ["below 3", "3 and above"]
+
+
 def test_rows_of_the_same_market_are_alike() -> None:
     own = market(2000, 1)  # another draw of the same places and prices
     report = inspect(own, block_rows=300)
