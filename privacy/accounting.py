@@ -233,16 +233,20 @@ def plan_noise(
     def within(releases: Releases) -> bool:
         return releases.epsilon_with_margin(delta) * 1e6 <= limit_micro
 
+    training_mu = math.sqrt(mu**2 - _inverse_square(survey_noise))
     noise = step * _smallest(
         lambda steps: within(
             Releases(rounds, step * steps, survey_noise_micro=survey_noise, sampling=sampling)
         ),
         least=1 if sampling is None else LEAST_NOISE_MICRO // step,
+        guess=round(_likely_noise(training_mu, rounds, sampling) * 1e6 / step),
     )
     calibration = 0
     if calibrate:
         calibration = _smallest(
-            lambda n: within(Releases(0, 0, calibration_noise_micro=n)), least=1
+            lambda n: within(Releases(0, 0, calibration_noise_micro=n)),
+            least=1,
+            guess=round(1e6 / mu),
         )
     return NoisePlan(
         noise_multiplier_micro=noise,
@@ -251,13 +255,31 @@ def plan_noise(
     )
 
 
-def _smallest(holds: Callable[[int], bool], *, least: int) -> int:
-    """Smallest integer from `least` on of which `holds` is true, where more never hurts."""
-    below, above = least - 1, least
-    while not holds(above):
-        if above > _MOST_NOISE_MICRO:
-            raise TaskError("no noise is enough for this epsilon", hint="ask for a larger one")
-        below, above = above, 2 * above
+def _likely_noise(mu: float, rounds: int, sampling: Sampling | None) -> float:
+    """Noise multiplier near that which gives mu; with sampled steps by their central limit (Bu,
+    Dong, Long, Su, "Deep Learning with Gaussian Differential Privacy", 2020)."""
+    if sampling is None:
+        return math.sqrt(rounds) / mu
+    growth = mu / (sampling.rate_micro / 1e6 * math.sqrt(rounds * sampling.steps))
+    return 1.0 / math.sqrt(math.log1p(growth**2))
+
+
+def _smallest(holds: Callable[[int], bool], *, least: int, guess: int) -> int:
+    """Smallest integer from `least` on of which `holds` is true, where more never hurts; asks
+    near the guess first."""
+    above, stride = max(guess, least), max(1, guess // 128)
+    if holds(above):
+        below = max(least - 1, above - stride)
+        while below >= least and holds(below):
+            stride *= 2
+            above, below = below, max(least - 1, below - stride)
+    else:
+        below, above = above, above + stride
+        while not holds(above):
+            if above > _MOST_NOISE_MICRO:
+                raise TaskError("no noise is enough for this epsilon", hint="ask for a larger one")
+            stride *= 2
+            below, above = above, above + stride
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (below, middle) if holds(middle) else (middle, above)
