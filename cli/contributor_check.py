@@ -15,6 +15,7 @@ import typer
 
 from cli.output import JsonOption, console, emit, guard
 from cli.session import ConfigOption, open_contracts, require_task
+from cli.task_files import read_file
 from dao.cid import of_digest
 from dao.errors import InputError, RecordError, StoreError
 from dao.open_store import open_store
@@ -165,7 +166,7 @@ def open_task(name: str, public: Path | None, config: Path | None) -> GivenTask:
         digest = require_task(dao, int(name)).task_digest
         record = Task.parse(open_store(settings.store).get(of_digest(digest)))
         return _from_record(record, f"task {name}", public, config)
-    data = _read(Path(name))
+    data = read_file(Path(name))
     if data.lstrip().startswith(b"{"):
         try:
             record = Task.parse(data)
@@ -183,7 +184,7 @@ def _from_record(record: Task, name: str, public: Path | None, config: Path | No
     if record.public_rows is None:
         return GivenTask(record, told, record, None, "the task has no public rows")
     if public is not None:
-        data = _read(public)
+        data = read_file(public)
         if hashlib.sha256(data).hexdigest() != record.public_rows.sha256:
             raise InputError(
                 f"{public} is not the file of public rows that the task names",
@@ -224,13 +225,4 @@ def _from_taskfile(data: bytes, path: Path, public: Path | None) -> GivenTask:
     if public is None and taskfile.public_rows is None:
         return GivenTask(schema, told, None, None, "the task names no public rows")
     rows = public or path.parent / str(taskfile.public_rows)
-    return GivenTask(schema, told, None, _read(rows))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", hint="Name a file that you may read."
-        ) from error
+    return GivenTask(schema, told, None, read_file(rows))

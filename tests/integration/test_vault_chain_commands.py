@@ -101,6 +101,11 @@ def test_from_init_to_exit(town: Town, newcomer: Path) -> None:
     assert (checked["rows"], checked["rows_that_count"]) == (61, 60)
     assert checked["problems"][0]["line"] == 62
     assert checked["affordable"] is True
+    alone = call(
+        contributor, "check", str(home / "sales.csv"), "--task", str(town.task_id), config=newcomer
+    )
+    assert "ledger_entries" not in alone
+    assert {key: checked[key] for key in alone} == alone | {"file": "records.csv"}
 
     low = call(contributor, "register", "--stake", "1", config=newcomer, code=2)
     assert "least" in low["error"]
