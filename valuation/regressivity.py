@@ -90,7 +90,7 @@ def fit_stretch(target: Target, estimates: Floats, error_std: Floats) -> Stretch
         prb = math.log(2.0) * 2.0 * (of_estimates - of_prices) / of_sum
         return of_prices - shared > math.log(PRD_GOAL) or prb < PRB_GOAL
 
-    if not falls_short(1.0):
+    if of_prices == 0.0 or not falls_short(1.0):  # 0: all beyond one of the task's bounds
         return UNSTRETCHED
     unexplained = float((error_std**2).mean())
     low, high = 1.0, min(math.sqrt(1.0 + unexplained / spread), MAX_SLOPE)
