@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a forecast may vary, and what it says of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dao.errors import InputError
+from demo.forecast_settings import MOST_SETTINGS, Setting, settings_of, taskfile_at
+from demo.market import TARGET, generate_market
+from privacy import accounting
+from valuation.build import draw_blueprint
+from valuation.draft import draft_task
+from valuation.rows import parse_csv
+from valuation.task_text import render_draft
+from valuation.taskfile import TaskFile, parse_taskfile
+
+PUBLIC = generate_market(60, 1).to_csv(index=False).encode()
+
+
+@pytest.fixture(scope="module")
+def taskfile() -> TaskFile:
+    text = render_draft(
+        draft_task(parse_csv(PUBLIC, name="public"), target=TARGET),
+        title="Homes",
+        asset_class="homes",
+        public_rows="public.csv",
+        contributors=7,
+        epsilon=4.0,
+    )
+    return parse_taskfile(text.replace("[aggregation]", "[aggregation]\njudge_rounds = [5, 25]"))
+
+
+def test_without_a_wish_there_is_the_file_s_own_setting(taskfile: TaskFile) -> None:
+    assert settings_of(taskfile) == (
+        Setting(contributors=7, rounds=30, epsilon=4.0, noise_multiplier=None),
+    )
+
+
+def test_every_combination_once_and_in_order(taskfile: TaskFile) -> None:
+    found = settings_of(taskfile, contributors=[5, 10, 5], epsilons=[1.0, 2.0], rounds=[8])
+    assert [(each.contributors, each.epsilon, each.rounds) for each in found] == [
+        (5, 1.0, 8),
+        (5, 2.0, 8),
+        (10, 1.0, 8),
+        (10, 2.0, 8),
+    ]
+    assert settings_of(taskfile, noises=[3.0])[0].epsilon is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"contributors": [0]}, "contributors: 0"),
+        ({"contributors": [10**6]}, "contributors"),
+        ({"rounds": [0]}, "rounds: 0"),
+        ({"epsilons": [0.0]}, "epsilon: 0"),
+        ({"epsilons": [math.nan]}, "epsilon: nan"),
+        ({"noises": [math.inf]}, "noise: inf"),
+        ({"epsilons": [1.0], "noises": [1.0]}, "both"),
+        ({"contributors": range(1, MOST_SETTINGS + 2)}, "combinations"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    taskfile: TaskFile, wish: dict[str, list[float]], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        settings_of(taskfile, **wish)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
+def test_the_task_at_a_setting_costs_what_was_asked_and_no_more(
+    taskfile: TaskFile, epsilon: float
+) -> None:
+    (setting,) = settings_of(taskfile, contributors=[400], epsilons=[epsilon], rounds=[12])
+    changed = taskfile_at(taskfile, setting)
+    policy = draw_blueprint(changed, PUBLIC, accounting=accounting).policy
+    assert policy.rounds == 12
+    assert 0.999 * epsilon < policy.epsilon_micro / 1e6 <= epsilon
+    assert changed.aggregation.judge_rounds is None, "round 25 would lie behind the last"
+    assert taskfile_at(taskfile, settings_of(taskfile)[0]) == taskfile
