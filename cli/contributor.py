@@ -13,6 +13,7 @@ import typer
 from cli.contributor_audit import audit_privacy
 from cli.contributor_check import check
 from cli.contributor_setup import create_vault, keys_of, replace_keys
+from cli.contributor_status import check_budget, status
 from cli.output import DryRunOption, JsonOption, console, emit, guard
 from cli.session import ConfigOption, open_account, open_contracts, require_task, transact_all
 from dao.errors import ChainError, InputError
@@ -21,7 +22,7 @@ from dao.settings import load_settings
 from dao.store import MemoryStore, Store
 from fl_client import enrol
 from fl_client.node_key import public_pem
-from fl_client.opening import NODE_KEY, open_vault, read_account
+from fl_client.opening import NODE_KEY
 from valuation.taskfile import wei_of
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ TaskArgument = Annotated[int, typer.Argument(metavar="TASK", help="The task's nu
 @app.command()
 @guard
 def init(
-    records: Annotated[Path, typer.Argument(help="CSV with your records; it stays where it is.")],
+    records: Annotated[Path, typer.Argument(help="CSV or Parquet with your records; it stays where it is.")],
     account: Annotated[
         str | None,
         typer.Option(help="Your account's address; default that of account.keystore."),
@@ -81,11 +82,16 @@ def join(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Join a task before it starts. Locks the stake that it asks for."""
+    """Join a task before it starts. Locks the stake that it asks for.
+
+    Says first what the task costs your privacy budget, and refuses what the ledger cannot afford.
+    """
     settings, dao = open_contracts(config)
-    require_task(dao, task)
+    budget = check_budget(settings, dao, require_task(dao, task))
     calls = (enrol.join_call(dao, task, allow_proof or []),)
-    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
+    transact_all(
+        dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json, result=budget
+    )
 
 
 @app.command()
@@ -105,31 +111,7 @@ def run(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     emit({"stopped": True}, as_json=as_json)
 
 
-@app.command()
-@guard
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """What stands on chain for you, and what your ledger has spent."""
-    settings, dao = open_contracts(config)
-    account = read_account(settings.vault.path)
-    found = dao.registry.contributor_of(account)
-    state = open_vault(settings).ledger_state()
-    delta = settings.vault.delta_e12
-    emit(
-        {
-            "account": account,
-            "registered": found.registered,
-            "stake_wei": str(found.stake_wei),
-            "locked_stake_wei": str(found.locked_stake_wei),
-            "open_tasks": list(dao.registry.open_tasks_of(account)),
-            "exit_requested_at": found.exit_requested_at,
-            "epsilon_spent_micro": state.spent_epsilon_micro(delta_e12=delta),
-            "epsilon_limit_micro": settings.vault.max_epsilon_micro,
-            "rounds_answered": {
-                digest: len(spending.answered) for digest, spending in state.tasks.items()
-            },
-        },
-        as_json=as_json,
-    )
+app.command()(status)
 
 
 @app.command()

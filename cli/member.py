@@ -12,11 +12,13 @@ from rich.table import Table
 
 from cli.output import DryRunOption, JsonOption, emit, guard
 from cli.session import ConfigOption, open_account, open_contracts, transact
+from cli.task_cost import proposed_costs
 from dao import governance
 from dao.calldata import plain_text, show_coval, show_time
 from dao.contracts.governor import ProposalState, Support
 from dao.errors import InputError
 from dao.governance import ProposalView
+from dao.open_store import open_store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,11 +94,20 @@ def show(
 ) -> None:
     """Show where a proposal stands and, in words, everything it would do.
 
-    Each action is also tried on the chain, without sending anything. Read this before you vote.
+    Each action is also tried on the chain, without sending anything. For a task that it opens:
+    what its record, from the store, costs in privacy. Read this before you vote.
     """
-    _, dao = open_contracts(config)
+    settings, dao = open_contracts(config)
     view = governance.view_proposal(dao, governance.find_proposal(dao, proposal))
-    emit(_document(view), as_json=as_json, text=lambda out: _tell(out, view))
+    costs = proposed_costs(open_store(settings.store), view.actions)
+    document = _document(view) | {"tasks": costs}
+
+    def tell(out: Console) -> None:
+        _tell(out, view)
+        for cost in costs:
+            out.print(plain_text(str(cost["says"])), markup=False, soft_wrap=True, style="bold")
+
+    emit(document, as_json=as_json, text=tell)
 
 
 @app.command()

@@ -99,10 +99,17 @@ def transact(
 
 
 def transact_all(
-    dao: Contracts, calls: Sequence[Call], key: AccountKey, *, dry_run: bool, as_json: bool
+    dao: Contracts,
+    calls: Sequence[Call],
+    key: AccountKey,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    result: Mapping[str, object] | None = None,
 ) -> None:
     """Send calls one after the other (or, in a dry run, only show them) and print them. A later
-    one may need an earlier one, so a dry run does not try them on the chain."""
+    one may need an earlier one, so a dry run does not try them on the chain. `result` is added
+    for --json only: what people should know before was told before."""
     sent: list[dict[str, object]] = []
     for call in calls:
         shown = call_to_result(call)
@@ -125,4 +132,5 @@ def transact_all(
         if dry_run:
             out.print(f"from {key.address}; nothing was sent", soft_wrap=True)
 
-    emit({"from": key.address, "transactions": sent}, as_json=as_json, text=tell)
+    document = {"from": key.address, "transactions": sent, **(result or {})}
+    emit(document, as_json=as_json, text=tell)

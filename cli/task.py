@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cli.output import DryRunOption, JsonOption, console, emit, guard
 from cli.session import ConfigOption
+from cli.task_cost import policy_cost
 from cli.task_files import TaskFileArgument, load_taskfile, read_file
 from cli.task_forecast import forecast
 from cli.task_parts import bond, seal, unseal
@@ -119,10 +120,12 @@ def validate(
     if findings.errors:
         raise TaskError("; ".join(findings.errors), hint=f"Correct {file} and validate again.")
     policy = draw_blueprint(taskfile, public, accounting=accounting).policy
+    cost = policy_cost(taskfile.title, policy)
     result: dict[str, object] = {
         "valid": True,
         "warnings": list(findings.warnings),
-        "epsilon": policy.epsilon_micro / 1e6,
+        "epsilon": cost.epsilon_micro / 1e6,
+        "epsilon_micro": cost.epsilon_micro,
         "delta": policy.delta_e12 / 1e12,
         "noise_multiplier": policy.noise_multiplier_micro / 1e6,
         "rounds": policy.rounds,
@@ -139,8 +142,7 @@ def validate(
         for warning in findings.warnings:
             out.print(f"warning: {warning}", markup=False, style="yellow", soft_wrap=True)
         out.print(
-            f"valid: epsilon {result['epsilon']:.4g} at delta {result['delta']:g} for all "
-            f"{policy.rounds} rounds (noise multiplier {result['noise_multiplier']:.4g})",
+            f"valid: it {cost.line()} (noise multiplier {result['noise_multiplier']:.4g})",
             soft_wrap=True,
         )
         if "cid" in result:

@@ -65,17 +65,22 @@ def vault_config(settings: VaultSettings) -> VaultConfig:
         folder=settings.path,
         records=settings.path / RECORDS,
         witness=settings.witness_path,
-        floor=PolicyFloor(
-            lifetime_epsilon_micro=settings.max_epsilon_micro,
-            delta_e12=settings.delta_e12,
-            max_task_epsilon_micro=settings.max_task_epsilon_micro,
-            min_noise_multiplier_micro=settings.min_noise_multiplier_micro,
-            max_clip_norm_nano=settings.max_clip_norm_nano,
-            filter=settings.filter,
-            allow_seeded_noise=seed is not None,
-        ),
+        floor=policy_floor(settings),
         bundle_sha256=bundle_sha256(),
         noise_seed=None if seed is None else seed.encode(),
+    )
+
+
+def policy_floor(settings: VaultSettings) -> PolicyFloor:
+    """A vault's own limits, from its settings."""
+    return PolicyFloor(
+        lifetime_epsilon_micro=settings.max_epsilon_micro,
+        delta_e12=settings.delta_e12,
+        max_task_epsilon_micro=settings.max_task_epsilon_micro,
+        min_noise_multiplier_micro=settings.min_noise_multiplier_micro,
+        max_clip_norm_nano=settings.max_clip_norm_nano,
+        filter=settings.filter,
+        allow_seeded_noise=settings.noise_seed is not None,
     )
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from flwr.app import Context, Message
 
+from dao.deployment import open_dao
 from dao.errors import InputError, KeyFileError
 from dao.settings import Settings
+from fl_client.budget import refuse_unpublished_past
 from fl_client.bundle import bundle_sha256
 from fl_client.client_app import make_client_app
 from fl_client.executor import Executor
@@ -30,10 +32,16 @@ def serve(settings: Settings, stop: threading.Event, *, tell: Callable[[str], No
     A SuperNode that ends (a SuperLink that does not know its key yet refuses it) is started again
     after a while. With `vault.runtime_secret_file` set, the SuperNode is somebody else's to start
     (another container) and only the executor runs here. Refused where another process serves this
-    vault already.
+    vault already, or where its ledger is older than answers of its own that are committed on chain.
     """
     vault = open_vault(settings)
     with vault.service_lock.held():
+        contracts = open_dao(settings.chain.rpc_url, settings.chain.deployment)
+        state = vault.ledger_state()
+        for unseen in refuse_unpublished_past(
+            state, contracts, vault.store, account=vault.config.account
+        ):
+            tell(f"not held against the ledger: {unseen}")
         _serve_vault(settings, vault, stop, tell=tell)
 
 
