@@ -28,7 +28,8 @@ PILOT_SHARE = 0.2
 """Of the trials, to choose the threshold by."""
 LEAST_TRIALS = 50
 _CANDIDATES = 64
-_BISECTIONS = 100
+_BISECTIONS = 60
+_RARE = 1e-15
 _NOISE_RANGE = (1e-9, 1e12)
 """Noise multipliers that are told apart; no task has others."""
 
@@ -57,7 +58,10 @@ class Game:
         chances = self.units * self.steps
         if self.rate >= 1.0:
             return float(ndtr((threshold - chances) / deviation))
-        taken = np.arange(chances + 1)
+        # What is left out has a chance of 2e-15, and leaving it out admits more noise.
+        taken = np.arange(
+            binom.ppf(_RARE, chances, self.rate), binom.isf(_RARE, chances, self.rate) + 1
+        )
         weights = binom.pmf(taken, chances, self.rate)
         return float(weights @ ndtr((threshold - taken) / deviation))
 
