@@ -16,21 +16,21 @@ from dao.settings import Settings
 from fl_client.enrol import PublicKeys, public_keys
 from fl_client.node_key import create_node_key, node_key_hash, public_pem
 from fl_client.opening import ACCOUNT, BLS_KEYSTORE, NODE_KEY, RECORDS, open_bls_key, read_account
-from valuation.rows import parse_csv
+from valuation.table import read_table
 
 
 def create_vault(settings: Settings, *, records: Path, account: str | None) -> dict[str, object]:
     """The vault's folder with its keys; what was made, for printing.
 
-    InputError where the records are no CSV, the account is not one, or a vault is there."""
+    InputError where the records are no table, the account is not one, or a vault is there."""
     folder = settings.vault.path
     if not records.is_file():
-        raise InputError(f"{records} is not a file", hint="name the CSV with your records")
+        raise InputError(f"{records} is not a file", hint="name the CSV or Parquet file with your records")
     try:
-        parse_csv(records.read_bytes(), name=str(records))
+        read_table(records.read_bytes(), name=str(records))
     except OSError as error:
         raise InputError(
-            f"cannot read {records}: {error.strerror}", hint="name the CSV with your records"
+            f"cannot read {records}: {error.strerror}", hint="name the CSV or Parquet file with your records"
         ) from error
     if (folder / ACCOUNT).exists():
         raise InputError(

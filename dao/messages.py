@@ -141,7 +141,8 @@ def recover_round_record_signer(position: Position, digest: str, signature: byte
 
 
 def valuation_typed_data(body: ValuationBody) -> dict[str, Any]:
-    """EIP-712 data of an answer; values in millionths of the currency."""
+    """EIP-712 data of an answer; values in millionths of the currency, shares in millionths. What is
+    not known is the largest uint256."""
     fields = [
         ("inputHash", "bytes32"),
         ("release", "uint256"),
@@ -149,6 +150,9 @@ def valuation_typed_data(body: ValuationBody) -> dict[str, Any]:
         ("value", "uint256"),
         ("lower", "uint256"),
         ("upper", "uint256"),
+        ("level", "uint256"),
+        ("confidence", "uint256"),
+        ("fsd", "uint256"),
         ("issuedAt", "uint256"),
     ]
     values = {
@@ -158,11 +162,18 @@ def valuation_typed_data(body: ValuationBody) -> dict[str, Any]:
         "value": body.value_micro,
         "lower": body.lower_micro,
         "upper": body.upper_micro,
+        "level": body.interval_level_micro,
+        "confidence": _or_unknown(body.confidence_micro),
+        "fsd": _or_unknown(body.fsd_micro),
         "issuedAt": body.issued_at,
     }
     if min(body.value_micro, body.lower_micro, body.upper_micro) < 0:
         raise RecordError("a valuation below zero cannot be signed (uint256)")
     return _typed_data("Valuation", fields, values, chain_id=body.chain_id, contract=body.registry)
+
+
+def _or_unknown(value: int | None) -> int:
+    return 2**256 - 1 if value is None else value
 
 
 def sign_valuation(signer: LocalAccount, body: ValuationBody) -> Valuation:

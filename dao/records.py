@@ -142,7 +142,7 @@ class Sampling(Record):
     a public number; the update is the sum of the noisy sums."""
 
     rate_micro: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-    steps: Annotated[int, Field(strict=True, ge=1, le=1_000)]
+    steps: Annotated[int, Field(strict=True, ge=1, le=256)]
     eta_micro: Positive
     local_units: Positive
 
@@ -216,10 +216,9 @@ class Aggregation(Record):
     which rounds the public rows judge; who scores below `judge_noise_factor_micro` times the worst
     simulated noise player is excluded from then on and its past displacement is taken back."""
 
-    rule: Literal["sum", "wiener"]
-    """`wiener` weighs each contributor's update by what its survey says that it can know."""
+    rule: Literal["sum"]
     survey_cells: Count
-    """Cells of the survey's histogram; 0 without a survey."""
+    """Cells of the histogram that a survey releases; 0 without one, and `sum` needs none."""
     max_units: Positive
     copy_correlation_micro: Positive
     judge_rounds: tuple[Positive, ...]
@@ -505,6 +504,26 @@ class RatioStudy(Record):
     mki_error_micro: SafeInt | None
 
 
+class Calibrated(Record):
+    """How far off a model is, from the summed histograms of a calibration (docs/spec/intervals.md).
+
+    A row's error, target minus prediction on the standardised scale, divided by its width
+    difficulty * factor of its band * factor of its region, has one distribution: that of
+    `cumulative_micro` at the calibration's edges."""
+
+    units: Count
+    """Calibration units behind it: a noisy number."""
+    band_micro: tuple[Positive, ...]
+    """Factor in the middle of each band of difficulty; empty without bands."""
+    region_micro: tuple[Positive, ...]
+    """Factor of each region; empty without regions."""
+    cumulative_micro: tuple[Count, ...]
+    """Share of errors below each edge; rises from 0 to 1e6."""
+    lower_micro: SafeInt
+    upper_micro: SafeInt
+    """Ends of the interval in widths; 10^12 away where an end lies in an open bin."""
+
+
 class ModelCard(Record):
     """What a buyer and a voter should know of a model."""
 
@@ -523,9 +542,16 @@ class ModelCard(Record):
     studies: tuple[RatioStudy, ...] = Field(max_length=64)
     """On the opened sealed rows: `all` first, then regions, then price bands. Empty where no sealed
     part was opened: residuals alone tell no ratio."""
+    stretch_center_micro: SafeInt
+    stretch_slope_micro: Positive
+    """The estimate is center + slope * (prediction - center) on the standardised target: it undoes
+    the regression to the mean, as the public judging rows show it."""
     interval_level_micro: Count
+    calibrated: Calibrated | None
+    """Of the calibration round; null for a task without one."""
     interval_halfwidth_micro: Count
-    """Split-conformal half width on the target's scale (log or linear), in 1e-6."""
+    """Without a calibration: the split-conformal half width on the target's scale (log or linear),
+    in 1e-6, of the rows that judge; else 0."""
     licence: Text
 
 
@@ -542,6 +568,10 @@ class ValuationBody(Record):
     lower_micro: BigInt
     upper_micro: BigInt
     interval_level_micro: Count
+    confidence_micro: Count | None
+    """Probability that the estimate is within 10 % of the price; null without a calibration."""
+    fsd_micro: Count | None
+    """Forecast standard deviation, of estimate / price - 1; null without a calibration."""
     currency: Text
     issued_at: Count
     """Unix seconds."""

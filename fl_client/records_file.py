@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the contributor's CSV to what the gradient needs, kept so that a round costs milliseconds.
+"""From the contributor's table (CSV or Parquet) to what the gradient needs, kept so that a round costs milliseconds.
 
 The prepared rows of a task lie in the vault folder as .npy files, keyed by task and data digest,
 and are memory-mapped: another process (Flower's simulation moves clients between processes) finds
@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dao.durable import fsync_folder
 from dao.errors import InputError
@@ -20,9 +22,12 @@ from dao.records import Task
 from fl_client.refusals import Code, Refused
 from valuation.encode import encode
 from valuation.family import Family, Prepared
-from valuation.rows import FrameCheck, check_frame, parse_csv
+from valuation.private_rows import CalibrationRows, PrivateRows, divide_rows
+from valuation.rows import check_frame
+from valuation.table import read_table
 
-_ARRAYS = ("inputs", "offset", "residual", "units")
+_PREPARED = ("inputs", "offset", "residual", "units")
+_CALIBRATION = ("difficulty", "locations")
 
 
 class RecordsFile:
@@ -32,13 +37,9 @@ class RecordsFile:
         self._path = path
         self._cache = cache
         self._digest: tuple[tuple[int, int], str] | None = None
-        self._loaded: tuple[str, Prepared] | None = None
+        self._loaded: tuple[str, PrivateRows] | None = None
 
-    def check(self, task: Task) -> FrameCheck:
-        """What of the file fits the task's schema, row by row; InputError for the whole file."""
-        return check_frame(task, parse_csv(self._read(), name=self._path.name), with_target=True)
-
-    def prepared(self, task: Task, family: Family) -> Prepared:
+    def prepared(self, task: Task, family: Family) -> PrivateRows:
         """The task's rows, from memory, from the cache, or computed. Rows that do not fit the
         schema do not count. Refused(data) when the file is gone or not a table of the task."""
         try:
@@ -53,16 +54,16 @@ class RecordsFile:
         return self._loaded[1]
 
     def _prepare(self, task: Task, family: Family, folder: Path) -> None:
-        frame = parse_csv(self._read(), name=self._path.name)
+        frame = read_table(self._read(), name=self._path.name)
         check = check_frame(task, frame, with_target=True)
-        prepared = family.prepare(encode(task, frame[check.accepted], with_target=True))
-        if prepared.residual is None:
-            raise Refused(Code.DATA, "the records hold no target")
+        rows = divide_rows(task, family, encode(task, frame[check.accepted], with_target=True))
         staged = folder.with_name(folder.name + ".new")
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True, mode=0o700)
-        for name in _ARRAYS:
-            np.save(staged / f"{name}.npy", getattr(prepared, name))
+        _save(staged / "training", rows.training, _PREPARED)
+        if rows.calibration is not None:
+            _save(staged / "calibration", rows.calibration.prepared, _PREPARED)
+            _save(staged / "calibration", rows.calibration, _CALIBRATION)
         staged.rename(folder)
         fsync_folder(folder.parent)
 
@@ -86,10 +87,21 @@ class RecordsFile:
         return self._digest[1]
 
 
-def _load(folder: Path) -> Prepared:
-    return Prepared(
-        **{
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-        }
-    )
+def _save(folder: Path, arrays: object, names: tuple[str, ...]) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in names:
+        np.save(folder / f"{name}.npy", getattr(arrays, name))
+
+
+def _load(folder: Path) -> PrivateRows:
+    kept_out = folder / "calibration"
+    calibration = None
+    if kept_out.exists():
+        difficulty, locations = _arrays(kept_out, _CALIBRATION)
+        prepared = Prepared(*_arrays(kept_out, _PREPARED))
+        calibration = CalibrationRows(prepared, difficulty, locations)
+    return PrivateRows(Prepared(*_arrays(folder / "training", _PREPARED)), calibration)
+
+
+def _arrays(folder: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    return [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]

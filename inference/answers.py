@@ -197,6 +197,8 @@ def unsigned(servable: Servable, appraisal: Appraisal, *, issued_at: int) -> Val
         lower_micro=appraisal.lower_micro,
         upper_micro=appraisal.upper_micro,
         interval_level_micro=card.interval_level_micro,
+        confidence_micro=appraisal.confidence_micro,
+        fsd_micro=appraisal.fsd_micro,
         currency=card.target.currency,
         issued_at=issued_at,
     )

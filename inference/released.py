@@ -17,6 +17,8 @@ import torch
 
 from dao.errors import NotServable, RecordError, RowError
 from dao.records import ModelCard, Task
+from inference.margins import margins_of
+from rounds.estimate import stretch_of
 from rounds.state import theta_of
 from valuation.encode import encode, target_to_value
 from valuation.loading import load_family
@@ -50,12 +52,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Appraisal:
-    """One answer in 1e-6 of the target's currency; lower <= value <= upper."""
+    """One answer in 1e-6 of the target's currency; lower <= value <= upper. `confidence_micro` is
+    the probability that the value is within 10 % of the price, `fsd_micro` the standard deviation
+    of value / price - 1; None where the task had no calibration."""
 
     input_sha256: str
     value_micro: int
     lower_micro: int
     upper_micro: int
+    confidence_micro: int | None
+    fsd_micro: int | None
 
 
 class Appraiser(Protocol):
@@ -130,9 +136,8 @@ class ReleasedModel:
         self.card = card
         self._family = load_family(task, setup)
         self._theta = theta_of(task, model)
-        self._half_width = (
-            card.interval_halfwidth_micro / task.target.spread_micro
-        )  # in spreads of the target
+        self._stretch = stretch_of(card.stretch_center_micro, card.stretch_slope_micro)
+        self._margins = margins_of(task, self._family.process, card)
         self._lock = threading.Lock()
 
     def appraise(self, rows: Sequence[Mapping[str, object]]) -> tuple[Appraisal, ...]:
@@ -148,27 +153,28 @@ class ReleasedModel:
         # torch's thread count is one per process; a model in use must not be entered twice
         with self._lock:
             torch.set_num_threads(1)
-            z = np.array([self._predict(frame) for frame in frames])
-        target = self.task.target
-        values = target_to_value(target, z)
-        lowers = target_to_value(target, z - self._half_width)
-        uppers = target_to_value(target, z + self._half_width)
-        return tuple(
-            Appraisal(
-                input_sha256=digest,
-                value_micro=round(value * MICRO),
-                lower_micro=math.floor(lower * MICRO),
-                upper_micro=math.ceil(upper * MICRO),
+            return tuple(
+                self._appraise(frame, digest) for frame, digest in zip(frames, hashes, strict=True)
             )
-            for digest, value, lower, upper in zip(hashes, values, lowers, uppers, strict=True)
-        )
 
-    def _predict(self, frame: pd.DataFrame) -> float:
-        prepared = self._family.prepare(encode(self.task, frame, with_target=False))
-        z = float(self._family.predict(prepared, self._theta)[0])
-        if not math.isfinite(z):
+    def _appraise(self, frame: pd.DataFrame, digest: str) -> Appraisal:
+        row = encode(self.task, frame, with_target=False)
+        prediction = self._family.predict(self._family.prepare(row), self._theta)
+        z = self._stretch.apply(prediction)
+        if not math.isfinite(z[0]):
             raise RecordError("the model gives no finite value for a row within its schema")
-        return z
+        margin = self._margins.of(row, prediction, z)
+        target = self.task.target
+        value, lower, upper = target_to_value(target, np.array([z[0], margin.lower, margin.upper]))
+        # the stretch, or errors that lean to one side, may leave the estimate itself outside
+        return Appraisal(
+            input_sha256=digest,
+            value_micro=round(value * MICRO),
+            lower_micro=min(math.floor(lower * MICRO), round(value * MICRO)),
+            upper_micro=max(math.ceil(upper * MICRO), round(value * MICRO)),
+            confidence_micro=margin.confidence_micro,
+            fsd_micro=margin.fsd_micro,
+        )
 
 
 def _hash_checked(index: int, row: Mapping[str, object]) -> str:

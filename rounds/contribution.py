@@ -1,19 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a contributor sends in a round, from its private rows: the one function by which vaults,
+"""What a contributor sends in a round, from its private rows: the functions by which vaults,
 simulations, forecasts and the empirical privacy audit make an update."""
 
 from __future__ import annotations
 
+from dao.errors import TaskError
 from dao.records import Task
 from privacy.engine import clipped_sum
-from privacy.mechanism import clip_norm, private_update
+from privacy.mechanism import clip_norm, encode_update, private_update
 from privacy.noise import NoiseSource, SeededNoise
-from rounds.phases import release_of
+from privacy.sampling import sampled_update
+from rounds.phases import kind_of, release_of
 from rounds.state import Floats
+from valuation.calibration import groups_of, residual_histogram
+from valuation.difficulty import Difficulty
 from valuation.family import Family, Prepared
+from valuation.private_rows import CalibrationRows, PrivateRows
 
 
 def contribution(
+    task: Task,
+    family: Family,
+    rows: PrivateRows,
+    theta: Floats,
+    *,
+    number: int,
+    noise: NoiseSource,
+) -> bytes:
+    """The update of round `number` on parameters theta float64[d]: little-endian int64.
+
+    TaskError where the task itself cannot be computed, never for data.
+    """
+    match kind_of(task, number):
+        case "train":
+            return training_update(task, family, rows.training, theta, number=number, noise=noise)
+        case "calibrate":
+            total = _residuals(task, family, rows.calibration, theta)
+            return private_update(total, release_of(task, number), noise=noise)
+        case "survey":
+            raise TaskError(f"rule {task.aggregation.rule!r} of the task asks for no survey")
+
+
+def training_update(
     task: Task,
     family: Family,
     rows: Prepared,
@@ -22,21 +50,50 @@ def contribution(
     number: int,
     noise: NoiseSource,
 ) -> bytes:
-    """The update of round `number` on parameters theta float64[d]: little-endian int64.
-
-    `rows` need a residual. TaskError where the task itself cannot be computed, never for data.
-    """
+    """The update of a training round, from training rows with residual."""
     assert rows.residual is not None
+    release, huber = release_of(task, number), task.model.huber_micro / 1e6 or None
+    data = (rows.inputs, rows.residual, rows.units)
+    max_rows = task.unit.max_rows
+    if task.policy.sampling is not None:
+        noisy = sampled_update(
+            family.module,
+            theta,
+            *data,
+            policy=task.policy,
+            max_rows=max_rows,
+            huber=huber,
+            noise=noise,
+            random=noise,
+        )
+        return encode_update(noisy, release)
     total = clipped_sum(
         family.module(theta),
-        rows.inputs,
-        rows.residual,
-        rows.units,
+        *data,
         clip_norm=clip_norm(task.policy),
-        max_rows=task.unit.max_rows,
-        huber=task.model.huber_micro / 1e6 or None,
+        max_rows=max_rows,
+        huber=huber,
     )
-    return private_update(total, release_of(task, number), noise=noise)
+    return private_update(total, release, noise=noise)
+
+
+def _residuals(task: Task, family: Family, rows: CalibrationRows | None, theta: Floats) -> Floats:
+    """The histogram of what the model misses, float64[groups * bins]."""
+    if task.calibration is None or rows is None:
+        raise TaskError("the policy pays for a calibration that the task does not describe")
+    prepared = rows.prepared
+    assert prepared.residual is not None
+    prediction = family.predict(prepared, theta)
+    difficulty = Difficulty.of(family.process, task.target)
+    difficulties = difficulty.at(rows.difficulty, prediction)
+    return residual_histogram(
+        task.calibration,
+        residual=prepared.offset + prepared.residual - prediction,
+        difficulty=difficulties,
+        groups=groups_of(task.calibration, difficulty, difficulties, rows.locations),
+        units=prepared.units,
+        max_rows=task.unit.max_rows,
+    )
 
 
 def seeded_noise(seed: bytes, *, account: str, task_digest: str, number: int) -> SeededNoise:

@@ -23,6 +23,7 @@ from dao.records import (
     StretchScores,
     Task,
 )
+from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, check_card, make_card
 from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch
 from rounds.settle import check_scores, settle
@@ -90,7 +91,9 @@ def check_report(recorded: ScoreReport, given: ReportInput) -> None:
     """Recompute a report and compare; ReplayMismatch names the place that differs."""
     sealed, judged_on, rows = _judges(given)
     stretches = _scores(given, rows)
-    expected = _assemble(given, judged_on, recorded.stretches, card=_card(given, sealed, rows))
+    expected = _assemble(
+        given, judged_on, recorded.stretches, card=_card(given, sealed, rows, recorded.card)
+    )
     check_scores(
         recorded,
         judged_on=judged_on,
@@ -160,7 +163,21 @@ def _assemble(
     )
 
 
-def _card(given: ReportInput, sealed: SealedRows | None, rows: JudgeRows | None) -> ModelCard:
+def _summary(given: ReportInput) -> CalibrationSummary | None:
+    """Of the last round, where it calibrates."""
+    if given.task.calibration is None:
+        return None
+    last = given.stretches[-1][-1]
+    counted = [last.updates[each.body.contributor] for each in last.record.receipts]
+    return CalibrationSummary.of(given.task, counted)
+
+
+def _card(
+    given: ReportInput,
+    sealed: SealedRows | None,
+    rows: JudgeRows | None,
+    recorded: ModelCard | None = None,
+) -> ModelCard:
     return make_card(
         CardInput(
             task=given.task,
@@ -169,7 +186,9 @@ def _card(given: ReportInput, sealed: SealedRows | None, rows: JudgeRows | None)
             family=given.family,
             model=given.model,
             state=given.state,
+            summary=_summary(given),
         ),
         sealed=sealed,
         rows=rows,
+        recorded=recorded,
     )

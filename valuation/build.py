@@ -13,6 +13,7 @@ import numpy as np
 from dao.errors import InputError, TaskError
 from dao.records import (
     BlobRef,
+    Calibration,
     ModelSpec,
     PrivacyPolicy,
     PrivacyUnit,
@@ -66,6 +67,9 @@ class Accounting(Protocol):
     ) -> NoisePlan:
         """Least noise with which all releases of the task cost at most epsilon."""
 
+    def mu_of_epsilon(self, epsilon: float, delta: float) -> float:
+        """Gaussian-DP parameter of a whole task that costs at most epsilon."""
+
     def policy_epsilon_micro(self, policy: PrivacyPolicy) -> int:
         """Epsilon of the whole task in 1e-6, rounded up."""
 
@@ -84,6 +88,7 @@ class Blueprint:
 
     taskfile: TaskFile
     schema: TableSchema
+    calibration: Calibration | None
     policy: PrivacyPolicy
     """With clip norm 1e-9 until the set-up says what it is."""
     public: Encoded | None
@@ -134,7 +139,7 @@ def build_task(
         model=model,
         optimiser=bundle.optimiser,
         aggregation=aggregation_of(taskfile, policy.rounds),
-        calibration=calibration_of(taskfile),
+        calibration=plan.calibration,
         public_rows=None if public_csv is None else put(public_csv),
         parts=tuple(
             ValidationPart(
@@ -187,9 +192,10 @@ def draw_blueprint(
         unit=unit,
     )
     check_schema(bare)
-    policy = _policy(taskfile, accounting)
+    calibration = _calibration(taskfile, accounting)
+    policy = _policy(taskfile, accounting, calibrate=calibration is not None)
     if frame is None:
-        return Blueprint(taskfile, bare, policy, None, None)
+        return Blueprint(taskfile, bare, calibration, policy, None, None)
     check = check_frame(bare, frame, with_target=True)
     usable = frame[check.accepted]
     if len(usable) < MIN_ROWS:
@@ -207,7 +213,8 @@ def draw_blueprint(
         unit=unit,
     )
     check_schema(schema)
-    return Blueprint(taskfile, schema, policy, encode(schema, usable, with_target=True), check)
+    public = encode(schema, usable, with_target=True)
+    return Blueprint(taskfile, schema, calibration, policy, public, check)
 
 
 def fit_setup(plan: Blueprint) -> SetupBundle:
@@ -237,14 +244,20 @@ def rows_per_unit(public: Encoded | None, max_rows: int) -> float:
     return float(counts[counts > 0].mean())
 
 
-def _policy(taskfile: TaskFile, accounting: Accounting) -> PrivacyPolicy:
+def _calibration(taskfile: TaskFile, accounting: Accounting) -> Calibration | None:
+    privacy = taskfile.privacy
+    if taskfile.calibration is None or privacy.epsilon is None:
+        return None
+    return calibration_of(taskfile, mu=accounting.mu_of_epsilon(privacy.epsilon, privacy.delta))
+
+
+def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> PrivacyPolicy:
     privacy = taskfile.privacy
     if (privacy.epsilon is None) == (privacy.noise_multiplier is None):
         raise TaskError("privacy: give exactly one of epsilon and noise_multiplier")
     rounds = privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]
     delta_e12 = round(privacy.delta * 1e12)
     sampling = None if privacy.sampling is None else sampling_of(privacy.sampling)
-    survey, calibrate = taskfile.aggregation.rule == "wiener", taskfile.calibration is not None
     training, surveyed, calibrated = 0, 0, 0
     if privacy.epsilon is not None:
         noise = accounting.plan_noise(
@@ -252,15 +265,15 @@ def _policy(taskfile: TaskFile, accounting: Accounting) -> PrivacyPolicy:
             delta_e12=delta_e12,
             rounds=rounds,
             sampling=sampling,
-            survey=survey,
+            survey=False,
             calibrate=calibrate,
         )
         training = noise.noise_multiplier_micro
         surveyed, calibrated = noise.survey_noise_micro, noise.calibration_noise_micro
-    elif sampling is not None or survey or calibrate:
+    elif sampling is not None or taskfile.calibration is not None:
         raise TaskError(
             "privacy.noise_multiplier fixes the noise of full-batch training alone",
-            hint="Give epsilon where the task has sampling, a survey or a calibration.",
+            hint="Give epsilon where the task has sampling or a calibration.",
         )
     else:
         training = math.ceil((privacy.noise_multiplier or 0.0) * 1e6)
@@ -296,6 +309,11 @@ def _warnings(plan: Blueprint) -> list[str]:
         found.append(f"{policy.rounds} rounds: below 100 the mlp family loses accuracy")
     if taskfile.terms.coordinator == ZERO_ACCOUNT:
         found.append("terms.coordinator is the zero account: nobody could run the task")
+    if taskfile.calibration is not None and plan.calibration is None:
+        found.append(
+            f"{policy.public_n} units with so much noise are too few to calibrate intervals: there "
+            "will be one width for all, from the rows that judge, and no confidence"
+        )
     if len(taskfile.part) < 2:
         found.append(
             f"{len(taskfile.part)} sealed validation parts; with fewer than two holders the public "

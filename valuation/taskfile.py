@@ -120,7 +120,7 @@ class SamplingSection(Section):
 
     rate: Annotated[float, Field(gt=0, le=1)]
     """Probability with which each unit takes part in a step."""
-    steps: Annotated[int, Field(ge=1, le=1000)]
+    steps: Annotated[int, Field(ge=1, le=256)]
     eta: Annotated[float, Field(gt=0, le=1000)]
     """Local step size, on the noisy sum divided by rate * local_units."""
     local_units: Annotated[int, Field(ge=1)]
@@ -153,9 +153,7 @@ class ModelSection(Section):
 class AggregationSection(Section):
     """How updates are added, and who is left out."""
 
-    rule: Literal["sum", "wiener"] = "sum"
-    survey_cells: Annotated[int, Field(ge=1, le=1024)] = 60
-    """Cells of the map that rule `wiener` surveys, by a noisy histogram in a first round."""
+    rule: Literal["sum"] = "sum"
     max_units: Annotated[int, Field(ge=1)] | None = None
     copy_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.5
     judge_rounds: tuple[Annotated[int, Field(ge=1)], ...] | None = None
@@ -164,13 +162,14 @@ class AggregationSection(Section):
 
 
 class CalibrationSection(Section):
-    """Intervals from noisy histograms of the residuals of units kept out of training."""
+    """Intervals from noisy histograms of the residuals of units kept out of training. What is not
+    given is planned from public_n, epsilon and the expected contributors."""
 
-    share: Annotated[float, Field(gt=0, lt=1)]
-    groups: Annotated[int, Field(ge=1, le=256)]
-    edges: tuple[Finite, ...] = Field(min_length=1, max_length=256)
-    """Of the bins of residual / difficulty, on the standardised target; they rise."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    groups: Annotated[int, Field(ge=1, le=256)] | None = None
+    edges: tuple[Finite, ...] | None = Field(default=None, min_length=1, max_length=256)
+    """Of the bins of residual / difficulty, on the standardised target; they rise."""
 
 
 class TermsSection(Section):
@@ -185,7 +184,7 @@ class TermsSection(Section):
     min_contributors: Annotated[int, Field(ge=1, le=256)] = 3
     max_contributors: Annotated[int, Field(ge=1, le=256)] = 50
     quorum_percent: Annotated[float, Field(ge=66.67, le=100)] = 66.67
-    checkpoint_length: Annotated[int, Field(ge=1)] = 10
+    checkpoint_length: Annotated[int, Field(ge=1)] = 11
     join_time: str = "3 days"
     deadline: str = "30 days"
     reveal_time: str = "2 days"

@@ -8,7 +8,8 @@ import math
 
 from dao.errors import TaskError
 from dao.records import Aggregation, Calibration, Sampling, Terms
-from valuation.taskfile import SamplingSection, TaskFile, seconds_of, wei_of
+from valuation.calibration import calibration_plan, layout_of, standard_edges_micro
+from valuation.taskfile import LocationSection, SamplingSection, TaskFile, seconds_of, wei_of
 
 
 def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
@@ -26,7 +27,7 @@ def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
         raise TaskError(f"aggregation.judge_rounds must rise and not pass the {rounds} rounds")
     return Aggregation(
         rule=section.rule,
-        survey_cells=section.survey_cells if section.rule == "wiener" else 0,
+        survey_cells=0,
         max_units=section.max_units or taskfile.privacy.public_n,
         copy_correlation_micro=round(section.copy_correlation * 1e6),
         judge_rounds=judge,
@@ -45,20 +46,42 @@ def sampling_of(section: SamplingSection) -> Sampling:
     )
 
 
-def calibration_of(taskfile: TaskFile) -> Calibration | None:
-    """None where the file has no calibration. TaskError for edges that do not rise."""
+def calibration_of(taskfile: TaskFile, *, mu: float) -> Calibration | None:
+    """None where the file has no calibration, or so few units are expected that none is worth it.
+
+    Args:
+        mu: Gaussian-DP parameter of the whole task.
+
+    Raises:
+        TaskError: edges that do not rise, or groups that stand for nothing.
+    """
     section = taskfile.calibration
     if section is None:
         return None
-    edges = tuple(round(edge * 1e6) for edge in section.edges)
-    if any(b <= a for a, b in itertools.pairwise(edges)):
-        raise TaskError("calibration.edges must rise")
-    return Calibration(
-        share_micro=round(section.share * 1e6),
-        groups=section.groups,
+    planned = calibration_plan(
+        units=taskfile.privacy.public_n,
+        contributors=taskfile.privacy.expected_contributors or taskfile.terms.min_contributors,
+        mu=mu,
+        public_rows=taskfile.public_rows is not None,
+        located=any(isinstance(each, LocationSection) for each in taskfile.feature),
+    )
+    if planned is None and section.share is None:
+        return None
+    share, groups = section.share, section.groups
+    if planned is not None:
+        share = share or planned.share_micro / 1e6
+        groups = groups or planned.groups
+    edges = standard_edges_micro()
+    if section.edges is not None:
+        edges = tuple(round(edge * 1e6) for edge in section.edges)
+    found = Calibration(
+        share_micro=round((share or 0.0) * 1e6),
+        groups=groups or 1,
         edges_micro=edges,
         level_micro=round(section.level * 1e6),
     )
+    layout_of(found)
+    return found
 
 
 def terms_of(taskfile: TaskFile) -> Terms:

@@ -73,6 +73,9 @@ def score_report(job: Job, model: BlobRef) -> ScoreReport:
         rows_judged=100,
         studies=STUDIES,
         interval_level_micro=900_000,
+        stretch_center_micro=0,
+        stretch_slope_micro=1_000_000,
+        calibrated=None,
         interval_halfwidth_micro=200_000,
         licence=job.task.licence,
     )

@@ -222,6 +222,8 @@ BODY = ValuationBody(
     lower_micro=200_000_000_000,
     upper_micro=300_000_000_000,
     interval_level_micro=900_000,
+    confidence_micro=640_000,
+    fsd_micro=None,
     currency="USD",
     issued_at=1_800_000_000,
 )
@@ -230,9 +232,11 @@ BODY = ValuationBody(
 def test_valuation_signature_by_hand() -> None:
     kind = (
         b"Valuation(bytes32 inputHash,uint256 release,bytes32 modelDigest,uint256 value,"
-        b"uint256 lower,uint256 upper,uint256 issuedAt)"
+        b"uint256 lower,uint256 upper,uint256 level,uint256 confidence,uint256 fsd,"
+        b"uint256 issuedAt)"
     )
-    numbers = (BODY.value_micro, BODY.lower_micro, BODY.upper_micro, BODY.issued_at)
+    ends = (BODY.value_micro, BODY.lower_micro, BODY.upper_micro)
+    numbers = (*ends, 900_000, 640_000, 2**256 - 1, BODY.issued_at)
     hashed = typed_hash(kind, LEDGER, DIGESTS[1], 2, DIGESTS[0], *numbers)
     by_hand = COORDINATOR.unsafe_sign_hash(hashed).signature
     valuation = sign_valuation(COORDINATOR, BODY)
@@ -253,6 +257,10 @@ def test_valuation_signature_by_hand() -> None:
         {"value_micro": 250_000_000_001},
         {"lower_micro": 1},
         {"upper_micro": 300_000_000_001},
+        {"interval_level_micro": 950_000},
+        {"confidence_micro": 650_000},
+        {"confidence_micro": None},
+        {"fsd_micro": 100_000},
         {"issued_at": 1_800_000_001},
     ],
     ids=lambda change: next(iter(change)),

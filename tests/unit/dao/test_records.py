@@ -277,7 +277,7 @@ positions = st.builds(
 samplings = st.builds(
     Sampling,
     rate_micro=st.integers(1, 10**6),
-    steps=st.integers(1, 1000),
+    steps=st.integers(1, 256),
     eta_micro=positive,
     local_units=positive,
 )

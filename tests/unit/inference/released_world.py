@@ -206,6 +206,9 @@ def _card(task: Task, model: BlobRef) -> ModelCard:
         rows_judged=200,
         studies=ratio_studies(_PRICES, 1.02 * _PRICES + 3_000.0, None),
         interval_level_micro=900_000,
+        stretch_center_micro=0,
+        stretch_slope_micro=1_000_000,
+        calibrated=None,
         interval_halfwidth_micro=HALF_WIDTH_MICRO,
         licence=task.licence,
     )

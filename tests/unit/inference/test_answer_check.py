@@ -62,7 +62,7 @@ def test_a_genuine_answer_holds(answer: Valuation, world: World) -> None:
 def test_the_signature_is_that_of_the_specification(answer: Valuation) -> None:
     """EIP-712 as docs/SPEC.md has it, recovered by eth_account alone."""
     body = answer.body
-    names = ("release", "value", "lower", "upper", "issuedAt")
+    names = ("value", "lower", "upper", "level", "confidence", "fsd", "issuedAt")
     message = encode_typed_data(
         domain_data={
             "name": "Covalue", "version": "1", "chainId": 31337, "verifyingContract": REGISTRY,
@@ -72,7 +72,7 @@ def test_the_signature_is_that_of_the_specification(answer: Valuation) -> None:
                 {"name": "inputHash", "type": "bytes32"},
                 {"name": "release", "type": "uint256"},
                 {"name": "modelDigest", "type": "bytes32"},
-                *({"name": name, "type": "uint256"} for name in names[1:]),
+                *({"name": name, "type": "uint256"} for name in names),
             ]
         },
         message_data={
@@ -82,6 +82,9 @@ def test_the_signature_is_that_of_the_specification(answer: Valuation) -> None:
             "value": body.value_micro,
             "lower": body.lower_micro,
             "upper": body.upper_micro,
+            "level": body.interval_level_micro,
+            "confidence": 2**256 - 1,  # not known without a calibration
+            "fsd": 2**256 - 1,
             "issuedAt": body.issued_at,
         },
     )  # fmt: skip

@@ -193,7 +193,7 @@ def make_task(
         ),
         optimiser=steps,
         aggregation=Aggregation(
-            rule="wiener" if survey_cells else "sum",
+            rule="sum",
             survey_cells=survey_cells,
             max_units=aggregation.get("max_units", 1000),
             copy_correlation_micro=aggregation.get("copy_correlation_micro", 900_000),

@@ -14,6 +14,7 @@ from dao.records import BlobRef, ModelCard
 from demo.market import TARGET, generate_market
 from privacy import accounting
 from rounds.card import CARD_STEP_MICRO, CardInput, SealedRows, check_card, make_card
+from rounds.estimate import stretch_of
 from rounds.state import theta_of
 from valuation.build import build_task
 from valuation.draft import draft_task
@@ -77,6 +78,7 @@ def given() -> CardInput:
         family=load_family(task, blobs[task.model.setup.sha256]),
         model=task.model.initial,
         state=blobs[task.model.initial.sha256],
+        summary=None,
     )
 
 
@@ -92,7 +94,10 @@ def card(given: CardInput, sealed: SealedRows) -> ModelCard:
 
 
 def test_the_studies_are_those_of_the_model_on_the_sealed_rows(given, sealed, card) -> None:
-    estimate = given.family.predict(sealed.prepared, theta_of(given.task, given.state))
+    stretch = stretch_of(card.stretch_center_micro, card.stretch_slope_micro)
+    assert stretch.slope >= 1.0
+    prediction = given.family.predict(sealed.prepared, theta_of(given.task, given.state))
+    estimate = stretch.center + stretch.slope * (prediction - stretch.center)
     target = given.task.target
     found = measure(
         target_to_value(target, sealed.encoded.target), target_to_value(target, estimate)
@@ -129,7 +134,10 @@ def test_without_sealed_rows_there_are_no_ratios(given) -> None:
 
 def test_another_processor_finds_the_same_card(given, sealed, card) -> None:
     elsewhere = make_card(
-        replace(given, family=OtherProcessor(given.family)), sealed=sealed, rows=None
+        replace(given, family=OtherProcessor(given.family)),
+        sealed=sealed,
+        rows=None,
+        recorded=card,
     )
     check_card(card, elsewhere)
 
