@@ -139,7 +139,7 @@ def play(
         answer = api.value(row)
         tell("API: one valuation asked, answered and signed. Auditing everything.")
         audited = audit_task(dao, store, task_id, allow_seeded=options.noise_seed is not None)
-        measured = measure_task(task, store, dao, task_id, prepared.split)
+        measured = measure_task(task, store, dao, task_id, prepared.split, card=report.card)
         standings = _standings(prepared, cast, plan, report, claimed, measured)
         _draw(folder, options, standings, measured, report)
         yield (
@@ -265,6 +265,8 @@ def _valuation(answer: dict[str, Any]) -> dict[str, Any]:
     )
     level = body["interval_level_micro"] / 1e6
     told = f"{value:,.0f} {body['currency']} ({level:.0%} between {lower:,.0f} and {upper:,.0f})"
+    if body["confidence_micro"] is not None:
+        told += f"; {body['confidence_micro'] / 1e6:.0%} sure to be within 10%"
     return {**valuation, "told": told}
 
 

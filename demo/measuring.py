@@ -9,11 +9,12 @@ import pandas as pd
 
 from audit.published import PublishedContent, read_blob, read_checkpoint, read_records
 from dao.deployment import Contracts
-from dao.records import CategoryFeature, DateFeature, SignedRoundRecord, Task
+from dao.records import CategoryFeature, DateFeature, ModelCard, SignedRoundRecord, Task
 from dao.store import Store
 from demo.baselines import Quality, compare, quality
 from demo.split import Split
 from demo.tasking import acceptable
+from rounds.estimate import stretch_of
 from rounds.state import theta_of
 from valuation.encode import encode
 from valuation.loading import load_family
@@ -30,8 +31,11 @@ class Measured:
     excluded: dict[str, str]
 
 
-def measure_task(task: Task, store: Store, dao: Contracts, task_id: int, split: Split) -> Measured:
-    """Read every round's model from the store and judge it on the test rows."""
+def measure_task(
+    task: Task, store: Store, dao: Contracts, task_id: int, split: Split, *, card: ModelCard
+) -> Measured:
+    """Read every round's model from the store and judge it on the test rows; the last one's
+    estimates are those that are released, stretched as its card says."""
     family = load_family(task, read_blob(store, task.model.setup, place="set-up"))
     test = encode(task, acceptable(task, split.test), with_target=True)
     prepared = family.prepare(test)
@@ -43,7 +47,9 @@ def measure_task(task: Task, store: Store, dao: Contracts, task_id: int, split: 
     states += [content[signed.record.model.sha256] for signed in records]
     estimates = [family.predict(prepared, theta_of(task, state)) for state in states]
     curve = tuple(quality("", task, predicted=estimate, test=test).r2 for estimate in estimates)
-    trained = quality("this task's model", task, predicted=estimates[-1], test=test)
+    stretch = stretch_of(card.stretch_center_micro, card.stretch_slope_micro)
+    released = stretch.apply(estimates[-1])
+    trained = quality("this task's model", task, predicted=released, test=test)
     others = compare(
         task,
         family,
