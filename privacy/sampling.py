@@ -11,7 +11,7 @@ public numbers only. What leaves is the sum of the noisy sums, so the steps comp
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from privacy.noise import NoiseSource
 Floats = NDArray[np.float64]
 
 
+@runtime_checkable
 class UniformSource(Protocol):
     """Where the chance of being sampled comes from; as secret as the noise, since the accounting
     counts on nobody knowing who was taken."""

@@ -9,7 +9,7 @@ from dao.records import Task
 from privacy.engine import clipped_sum
 from privacy.mechanism import clip_norm, encode_update, private_update
 from privacy.noise import NoiseSource, SeededNoise
-from privacy.sampling import sampled_update
+from privacy.sampling import UniformSource, sampled_update
 from rounds.phases import kind_of, release_of
 from rounds.state import Floats
 from valuation.calibration import groups_of, residual_histogram
@@ -56,6 +56,8 @@ def training_update(
     data = (rows.inputs, rows.residual, rows.units)
     max_rows = task.unit.max_rows
     if task.policy.sampling is not None:
+        if not isinstance(noise, UniformSource):
+            raise TaskError("this source of noise draws no samples of units")
         noisy = sampled_update(
             family.module,
             theta,
