@@ -11,6 +11,7 @@ run. The peer of every row is the claim.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -30,13 +31,14 @@ from demo.market import TARGET, generate_market
 from fl_client.privacy_audit import PrivacyAudit, audit_mechanism
 from privacy import accounting
 from privacy.engine import clipped_sum
-from privacy.mechanism import Release, private_update
+from privacy.mechanism import Release, least_grid_bits, private_update
 from privacy.noise import NoiseSource, SecureNoise
 from valuation.build import build_task
 from valuation.draft import draft_task
 from valuation.encode import encode
-from valuation.family import Family, Prepared
+from valuation.family import Family
 from valuation.loading import load_family
+from valuation.private_rows import PrivateRows, divide_rows
 from valuation.rows import check_frame, parse_csv
 from valuation.schema import Floats
 from valuation.task_text import render_draft
@@ -59,21 +61,13 @@ class Blobs:
         return BlobRef(cid="b" + "a" * 58, sha256=digest, size=len(data))
 
 
-class HalvedNoise:
-    """A source of which each sample is half of what it should be."""
-
-    def __init__(self, source: NoiseSource) -> None:
-        self._source = source
-        self.seeded = source.seeded
-
-    def gaussian(self, n: int) -> Floats:
-        """n samples of N(0, 1/4)."""
-        return 0.5 * self._source.gaussian(n)
-
-
 def halved(total: Floats, release: Release, *, noise: NoiseSource) -> bytes:
-    """private_update with half the noise."""
-    return private_update(total, release, noise=HalvedNoise(noise))
+    """private_update with half the noise, on the grid that the task names."""
+    deviation = 0.5 * release.deviation
+    bits = least_grid_bits(deviation)
+    quiet = dataclasses.replace(release, deviation=deviation, grid_bits=bits)
+    finer = np.frombuffer(private_update(total, quiet, noise=noise), dtype="<i8")
+    return np.rint(np.ldexp(finer.astype(float), release.grid_bits - bits)).astype("<i8").tobytes()
 
 
 def unclipped(*rows: Any, clip_norm: float, **others: Any) -> Floats:
@@ -103,7 +97,7 @@ def market() -> tuple[pd.DataFrame, str]:
     return frame.iloc[chosen], "median_house_value"
 
 
-def prepare() -> tuple[Task, Family, Prepared, bytes]:
+def prepare() -> tuple[Task, Family, PrivateRows, bytes]:
     """The task, its family, a contributor's rows, and the initial model."""
     frame, target = market()
     public = frame.iloc[:PUBLIC_ROWS].to_csv(index=False).encode()
@@ -128,7 +122,7 @@ def prepare() -> tuple[Task, Family, Prepared, bytes]:
     family = load_family(task, blobs.content[task.model.setup.sha256])
     private = parse_csv(frame.iloc[PUBLIC_ROWS:].to_csv(index=False).encode(), name="private")
     accepted = check_frame(task, private, with_target=True).accepted
-    rows = family.prepare(encode(task, private[accepted], with_target=True))
+    rows = divide_rows(task, family, encode(task, private[accepted], with_target=True))
     unit = PrivacyUnit(kind="row", column=None, max_rows=MAX_ROWS)
     task = task.model_copy(update={"unit": unit})
     return task, family, rows, blobs.content[task.model.initial.sha256]

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from dao.records import Task
 from privacy.canaries import Canary, worst_canary
 from privacy.mechanism import clip_norm
 from privacy.trade_off import Game
-from rounds.phases import RoundKind, kind_of
-from rounds.state import initial_state, theta_of
+from rounds.contribution import contribution
+from rounds.phases import RoundKind, kind_of, release_of
+from rounds.state import decode_update, initial_state, theta_of, update_to_float
 from valuation.encode import value_to_target
 from valuation.family import Family, Prepared
+from valuation.private_rows import CalibrationRows, PrivateRows
 from valuation.schema import Floats, Ints
 
 SEPARATION = 3.0
@@ -32,6 +34,8 @@ BESIDE = 16
 """Own rows that are in the data with and without canaries."""
 LOUD_LAYER = 64.0
 """A hostile coordinator chooses the base model: one layer so much larger makes gradients large."""
+
+Rows = TypeVar("Rows", Prepared, CalibrationRows)
 
 
 @dataclass(frozen=True)
@@ -66,50 +70,93 @@ class Stage:
     unit: float
     direction: Floats
     excess: float
-    row: Prepared
-    beside: Prepared
+    row: Prepared | CalibrationRows
+    beside: PrivateRows
     game: Game
 
-    def with_canaries(self, probe: Probe) -> Prepared:
+    def with_canaries(self, probe: Probe) -> PrivateRows:
         """The rows beside and the canaries; each canary unit is a new one."""
-        first = 1 + int(self.beside.units.max(initial=-1))
-        units = first + np.repeat(np.arange(probe.units), probe.rows)
-        copies = taken(self.row, np.zeros(len(units), dtype=np.int64))
-        return _joined(self.beside, dataclasses.replace(copies, units=units))
+        return _with_units(self.beside, self.row, probe)
 
 
-def training_stage(task: Task, family: Family, rows: Prepared, *, initial: bytes) -> Stage:
+class Silence:
+    """A source without noise, by which every unit is sampled: shows what the noise would hide."""
+
+    seeded = True
+
+    def gaussian(self, n: int) -> Floats:
+        """n zeros."""
+        return np.zeros(n)
+
+    def uniform(self, n: int) -> Floats:
+        """n zeros."""
+        return np.zeros(n)
+
+
+def training_stage(task: Task, family: Family, rows: PrivateRows, *, initial: bytes) -> Stage:
     """How the training rounds are attacked. InputError where there is no row.
 
     The canary is an own row of which the target is at a bound of the task, and the parameters are
     those, of a few that a hostile coordinator could send, at which its gradient is largest.
     `initial` holds the bytes of the task's first model state.
     """
-    if len(rows.inputs) == 0:
+    own = rows.training
+    if len(own.inputs) == 0:
         raise InputError(
             "no row of the records fits the task, so there is nothing to make a canary of",
-            hint="covalue contributor check TASK tells which rows count and why others do not",
+            hint="covalue contributor check FILE --task TASK tells which rows count, and why not",
         )
-    canary, row = _worst_row(
-        task, family, taken(rows, spread(len(rows.inputs), LOOKED_AT)), initial
-    )
+    canary, row = _worst_row(task, family, taken(own, spread(own, LOOKED_AT)), initial)
     sampling = task.policy.sampling
     # Local steps follow one another, so what other rows add is not the same with and without
     # canaries: there must be none.
-    beside = spread(len(rows.inputs), BESIDE if sampling is None else 0)
+    beside = taken(own, spread(own, BESIDE if sampling is None else 0))
     return Stage(
         kind="train",
-        number=next(n for n in itertools.count(1) if kind_of(task, n) == "train"),
+        number=_first_round(task, "train"),
         theta=canary.theta,
         sigma=task.policy.noise_multiplier_micro / 1e6,
         unit=clip_norm(task.policy),
         direction=canary.direction,
         excess=canary.norm / clip_norm(task.policy),
         row=row,
-        beside=taken(rows, beside),
+        beside=dataclasses.replace(rows, training=beside),
         game=Game(1)
         if sampling is None
         else Game(1, rate=sampling.rate_micro / 1e6, steps=sampling.steps),
+    )
+
+
+def calibration_stage(
+    task: Task, family: Family, rows: PrivateRows, *, initial: bytes
+) -> Stage | None:
+    """How the calibration is attacked: one more unit in the bins of an own calibration row, at the
+    task's first model state. None where the task has none, or no own row calibrates."""
+    own = rows.calibration
+    if task.policy.calibration_noise_micro == 0 or own is None or not len(_units_of(own)):
+        return None
+    number, theta = _first_round(task, "calibrate"), theta_of(task, initial)
+    release = release_of(task, number)
+    beside = dataclasses.replace(rows, calibration=taken(own, spread(own, BESIDE)))
+    row = taken(own, spread(own, 1))
+
+    def exact(data: PrivateRows) -> Floats:
+        update = contribution(task, family, data, theta, number=number, noise=Silence())
+        return update_to_float(release, decode_update(release, update))
+
+    added = exact(_with_units(beside, row, Probe("one unit", 1, 1))) - exact(beside)
+    norm = float(np.linalg.norm(added))
+    return Stage(
+        kind="calibrate",
+        number=number,
+        theta=theta,
+        sigma=task.policy.calibration_noise_micro / 1e6,
+        unit=1.0,
+        direction=added / norm,
+        excess=norm,
+        row=row,
+        beside=beside,
+        game=Game(1),
     )
 
 
@@ -126,23 +173,57 @@ def probes(task: Task, stage: Stage) -> tuple[Probe, ...]:
     return tuple(found)
 
 
-def taken(rows: Prepared, places: Ints) -> Prepared:
+def taken(rows: Rows, places: Ints) -> Rows:
     """The rows at these places, in that order."""
-    return Prepared(**{name: np.array(getattr(rows, name)[places]) for name in _ARRAYS})
+    found: Rows = _mapped(lambda _, array: np.array(array[places]), rows)
+    return found
 
 
-def spread(n: int, count: int) -> Ints:
-    """Up to `count` places of n, evenly spread."""
+def spread(rows: Prepared | CalibrationRows, count: int) -> Ints:
+    """Up to `count` places of rows, evenly spread."""
+    n = len(_units_of(rows))
     return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))
 
 
-_ARRAYS = tuple(field.name for field in dataclasses.fields(Prepared))
+def _first_round(task: Task, kind: RoundKind) -> int:
+    return next(n for n in range(1, task.total_rounds + 1) if kind_of(task, n) == kind)
 
 
-def _joined(first: Prepared, second: Prepared) -> Prepared:
-    return Prepared(
-        **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in _ARRAYS}
+def _with_units(beside: PrivateRows, row: Prepared | CalibrationRows, probe: Probe) -> PrivateRows:
+    if isinstance(row, Prepared):
+        return dataclasses.replace(beside, training=_joined(beside.training, row, probe))
+    assert beside.calibration is not None
+    return dataclasses.replace(beside, calibration=_joined(beside.calibration, row, probe))
+
+
+def _joined(beside: Rows, row: Rows, probe: Probe) -> Rows:
+    """Rows, and copies of one row as units of their own."""
+    present = _units_of(beside)
+    first = 1 + int(present.max(initial=-1))
+    units = first + np.repeat(np.arange(probe.units), probe.rows)
+    copies = np.zeros(len(units), dtype=np.int64)
+    found: Rows = _mapped(
+        lambda name, one, other: np.concatenate([one, units if name == "units" else other[copies]]),
+        beside,
+        row,
     )
+    return found
+
+
+def _mapped(function: Callable[..., Any], *rows: Any, name: str = "") -> Any:
+    """Rows of which each array is `function` of its name and of the arrays of that name."""
+    first = rows[0]
+    if isinstance(first, np.ndarray):
+        return function(name, *rows)
+    names = [field.name for field in dataclasses.fields(first)]
+    parts = {
+        each: _mapped(function, *(getattr(one, each) for one in rows), name=each) for each in names
+    }
+    return type(first)(**parts)
+
+
+def _units_of(rows: Prepared | CalibrationRows) -> Ints:
+    return rows.units if isinstance(rows, Prepared) else rows.prepared.units
 
 
 def _worst_row(

@@ -24,7 +24,7 @@ import numpy as np
 
 from dao.errors import TaskError
 from dao.records import Task
-from fl_client.canary_rows import Probe, Stage, probes, training_stage
+from fl_client.canary_rows import Probe, Stage, calibration_stage, probes, training_stage
 from fl_client.vault import Vault
 from fl_client.wire import TrainRequest
 from privacy.accounting import Releases
@@ -34,7 +34,8 @@ from privacy.trade_off import Floats, NoiseBound, noise_at_most
 from rounds.contribution import contribution
 from rounds.phases import RoundKind, release_of
 from rounds.state import decode_update, update_to_float
-from valuation.family import Family, Prepared
+from valuation.family import Family
+from valuation.private_rows import PrivateRows
 
 DEFAULT_TRIALS = 4000
 """Releases with each kind of canary, and as many without."""
@@ -134,7 +135,7 @@ def audit_vault(
 def audit_mechanism(
     task: Task,
     family: Family,
-    rows: Prepared,
+    rows: PrivateRows,
     *,
     initial: bytes,
     noise: Callable[[int], NoiseSource],
@@ -142,14 +143,17 @@ def audit_mechanism(
     confidence: float = CONFIDENCE,
     tell: Tell = lambda done, of: None,
 ) -> PrivacyAudit:
-    """Attack the rounds of a task.
+    """Attack the rounds of a task, of each kind one.
 
     `rows` are the contributor's, `initial` the bytes of the task's first model state; `noise(i)`
     is the source of trial i, from 1, a new one for each. `tell` hears how many releases of how
     many are done. Where the mechanism is what the task says, `holds` is false with probability at
     most 1 - confidence. Errors as of `audit_vault`.
     """
-    stages = (training_stage(task, family, rows, initial=initial),)
+    stages = [training_stage(task, family, rows, initial=initial)]
+    calibration = calibration_stage(task, family, rows, initial=initial)
+    if calibration is not None:
+        stages.append(calibration)
     plan = [(stage, probes(task, stage)) for stage in stages]
     tried = sum(len(each) for _, each in plan)
     of = trials * (tried + len(plan))
@@ -157,7 +161,7 @@ def audit_mechanism(
     each_confidence = 1.0 - (1.0 - confidence) / tried
     numbers = itertools.count(1)
 
-    def scores(stage: Stage, data: Prepared) -> Floats:
+    def scores(stage: Stage, data: PrivateRows) -> Floats:
         release, found = release_of(task, stage.number), np.empty(trials)
         for i in range(trials):
             trial = next(numbers)

@@ -16,11 +16,12 @@ from vault_world import VaultWorld, make_world, world
 
 import rounds.contribution
 from dao.errors import InputError
-from dao.records import PrivacyUnit
+from dao.records import Calibration, PrivacyUnit
 from fl_client.privacy_audit import PrivacyAudit, audit_vault
 from privacy.engine import clipped_sum
-from privacy.mechanism import Release, private_update
+from privacy.mechanism import Release, least_grid_bits, private_update
 from privacy.noise import NoiseSource
+from valuation.calibration import residual_histogram
 
 __all__ = ["world"]
 
@@ -52,13 +53,11 @@ def test_the_mechanism_spends_what_it_claims_and_not_more(grouped: VaultWorld) -
 
 
 def halved_noise(total: Any, release: Release, *, noise: NoiseSource) -> bytes:
-    class Quiet:
-        seeded = noise.seeded
-
-        def gaussian(self, n: int) -> Any:
-            return 0.5 * noise.gaussian(n)
-
-    return private_update(total, release, noise=Quiet())
+    deviation = 0.5 * release.deviation
+    bits = least_grid_bits(deviation)
+    quiet = dataclasses.replace(release, deviation=deviation, grid_bits=bits)
+    finer = np.frombuffer(private_update(total, quiet, noise=noise), dtype="<i8")
+    return np.rint(np.ldexp(finer.astype(float), release.grid_bits - bits)).astype("<i8").tobytes()
 
 
 def skipped_clip(*data: Any, clip_norm: float, **others: Any) -> Any:
@@ -99,6 +98,45 @@ def test_a_faulty_mechanism_is_caught(
     audit = attacked(grouped)
     assert not audit.holds
     assert audit.proven_epsilon_micro > audit.claimed_epsilon_micro
+
+
+@pytest.fixture
+def calibrated(grouped: VaultWorld) -> VaultWorld:
+    """The same task with half of the units kept out for a calibration of the same cost."""
+    task = grouped.task
+    mu = np.sqrt(task.policy.rounds) / (task.policy.noise_multiplier_micro / 1e6)
+    policy = task.policy.model_copy(update={"calibration_noise_micro": int(1e6 / mu) + 1})
+    calibration = Calibration(
+        share_micro=500_000, groups=1, edges_micro=(-500_000, 0, 500_000), level_micro=900_000
+    )
+    grouped.adopt(task.model_copy(update={"policy": policy, "calibration": calibration}))
+    return grouped
+
+
+@pytest.mark.promise(1)
+def test_a_calibration_spends_what_it_claims_and_not_more(calibrated: VaultWorld) -> None:
+    audit = attacked(calibrated)
+    assert audit.holds
+    assert [finding.kind for finding in audit.findings] == ["train"] * 4 + ["calibrate"] * 4
+    assert 0.6 < audit.proven_epsilon_micro / audit.claimed_epsilon_micro < 1.0
+    for finding in audit.findings:
+        shift = finding.present.mean() - finding.without.mean()
+        assert shift == pytest.approx(finding.probe.units, abs=0.5 * finding.sigma)
+
+
+def test_a_calibration_that_counts_rows_in_place_of_units_is_caught(
+    calibrated: VaultWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_row(calibration: Any, *, units: Any, **others: Any) -> Any:
+        return residual_histogram(calibration, units=np.arange(len(units)), **others)
+
+    monkeypatch.setattr(rounds.contribution, "residual_histogram", by_row)
+    audit = attacked(calibrated)
+    assert {(each.kind, each.probe.rows) for each in audit.findings if not each.holds} == {
+        ("calibrate", 3),
+        ("calibrate", 7),
+    }
+    assert not audit.holds
 
 
 def test_a_claim_that_is_too_small_is_caught(world: VaultWorld) -> None:

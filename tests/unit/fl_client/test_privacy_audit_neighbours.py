@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from vault_world import BUNDLE, COORDINATOR, VaultWorld, world
 from dao.records import Task
 from dao.store import MemoryStore
 from demo.market import TARGET, generate_market
+from fl_client.canary_rows import Silence
 from fl_client.records_file import RecordsFile
 from privacy import accounting
 from rounds.contribution import contribution
@@ -23,8 +25,10 @@ from rounds.state import decode_update, theta_of, update_to_float
 from valuation.build import build_task
 from valuation.draft import draft_task
 from valuation.encode import encode
-from valuation.family import Family, Prepared
+from valuation.family import Family
+from valuation.holdout import calibrates
 from valuation.loading import load_family
+from valuation.private_rows import PrivateRows
 from valuation.rows import check_frame, parse_csv
 from valuation.schema import Floats
 from valuation.taskfile import TaskFile
@@ -58,6 +62,7 @@ def owners_task(store: MemoryStore, family: str) -> Task:
             "unit": {"kind": "column", "column": "owner", "max_rows": 3},
             "privacy": {"epsilon": 8.0, "delta": 1e-5, "rounds": 5, "public_n": 1000},
             "model": model,
+            "calibration": {"share": 0.4, "groups": 1, "edges": [-1.0, 0.0, 1.0]},
             "terms": {"coordinator": COORDINATOR},
         }
         | ({"public_rows": "public.csv"} if family == "kernel" else {})
@@ -71,7 +76,7 @@ def owners_task(store: MemoryStore, family: str) -> Task:
     )
 
 
-def prepared(folder: Path, task: Task, family: Family, frame: pd.DataFrame) -> Prepared:
+def prepared(folder: Path, task: Task, family: Family, frame: pd.DataFrame) -> PrivateRows:
     """What a vault prepares of these records."""
     folder.mkdir()
     frame.to_csv(folder / "records.csv", index=False)
@@ -109,35 +114,44 @@ def test_what_a_row_is_encoded_to_does_not_depend_on_other_units() -> None:
         assert np.array_equal(one[others], other)
 
 
+def arrays(rows: Any) -> dict[str, np.ndarray]:
+    """All arrays of a nest of dataclasses, by name; which units belong together as a matrix."""
+    found: dict[str, np.ndarray] = {}
+    for field in dataclasses.fields(rows):
+        value = getattr(rows, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= arrays(value)
+        elif field.name == "units":
+            found["units"] = value[:, None] == value
+        else:
+            found[field.name] = value
+    return found
+
+
 @pytest.mark.promise(1)
 @pytest.mark.parametrize("family", ["mlp", "kernel"])
 def test_what_the_vault_prepares_of_a_row_does_not_depend_on_other_units(
     tmp_path: Path, family: str
 ) -> None:
-    """To the rounding of matrix products, which may add in another order for other shapes."""
+    """Nor does it whether the row trains or calibrates. To the rounding of matrix products, which
+    may add in another order for other shapes."""
     store = MemoryStore()
     task = owners_task(store, family)
     loaded = load_family(task, store.get(task.model.setup.cid))
     whole, without, others = neighbours()
+    table = parse_csv(whole.to_csv(index=False).encode(), name="records")
+    calibrating = calibrates(task, encode(task, table, with_target=True).unit_keys)
+    assert 0 < calibrating.sum() < len(whole)
     one = prepared(tmp_path / "whole", task, loaded, whole)
     other = prepared(tmp_path / "without", task, loaded, without)
-    assert len(one.inputs) == len(whole)
-    for field in dataclasses.fields(Prepared):
-        if field.name == "units":
-            continue
-        kept, alone = getattr(one, field.name)[others], getattr(other, field.name)
-        assert np.allclose(kept, alone, rtol=1e-9, atol=1e-9), field.name
-    same = one.units[others][:, None] == one.units[others]
-    assert np.array_equal(same, other.units[:, None] == other.units)
-
-
-class Silence:
-    """A source without noise."""
-
-    seeded = True
-
-    def gaussian(self, n: int) -> Floats:
-        return np.zeros(n)
+    remains = np.isin(np.arange(len(whole)), others)
+    for part, places in (("training", ~calibrating), ("calibration", calibrating)):
+        kept = remains[places]
+        alone = arrays(getattr(other, part))
+        for name, values in arrays(getattr(one, part)).items():
+            expected = values[kept][:, kept] if name == "units" else values[kept]
+            assert len(values) == places.sum()
+            assert np.allclose(expected, alone[name], rtol=1e-9, atol=1e-9), name
 
 
 def noises(world: VaultWorld, base: bytes) -> list[Floats]:
