@@ -78,12 +78,20 @@ def write_durably(path: Path, data: bytes) -> None:
     staged = path.with_name(path.name + ".new")
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         staged.replace(path)
     except OSError:
         staged.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all bytes; OSError where the disk takes only some of them."""
+    written = 0
+    while written < len(data):
+        written += os.write(descriptor, data[written:])

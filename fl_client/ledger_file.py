@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dao.durable import fsync_folder
 from dao.errors import RecordError
-from fl_client.answers import write_durably, writing
+from fl_client.answers import write_all, write_durably, writing
 from fl_client.refusals import Code, Refused
 from privacy.ledger import LedgerState
 from privacy.ledger_entry import GENESIS, LedgerEntry
@@ -118,9 +118,7 @@ class LedgerFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             try:
-                written = 0
-                while written < len(line):
-                    written += os.write(descriptor, line[written:])
+                write_all(descriptor, line)
                 os.fsync(descriptor)
             except OSError:
                 # A line whose fsync failed may look whole and yet be gone after a power cut: it

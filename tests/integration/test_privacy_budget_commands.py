@@ -9,6 +9,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,40 +132,62 @@ def newcomer(built: tuple[Town, Path]) -> Path:
     return config
 
 
-def test_the_epsilon_is_the_same_before_the_vote_before_joining_and_after(
-    built: tuple[Town, Path], newcomer: Path
-) -> None:
+@dataclass(frozen=True)
+class Told:
+    """What was said of the task before it ran: by `task validate`, `member show`, `join`."""
+
+    validated: dict[str, Any]
+    voted: dict[str, Any]
+    joining: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told_before(built: tuple[Town, Path], newcomer: Path) -> Told:
     town, taskfile = built
-    expected = policy_epsilon_micro(town.task.policy)
-    validated = ask(tasks, "validate", str(taskfile), "--quick")["epsilon_micro"]
-    voted = ask(member, "show", "1", "--config", str(newcomer))["tasks"]
-    joining = ask(contributor, "join", str(town.task_id), "--dry-run", "--config", str(newcomer))
     mine = str(town.vault_settings(0))
     assert ask(contributor, "status", "--config", mine)["tasks"] == []
+    config = ("--config", str(newcomer))
+    return Told(
+        validated=ask(tasks, "validate", str(taskfile), "--quick"),
+        voted=ask(member, "show", "1", *config),
+        joining=ask(contributor, "join", str(town.task_id), "--dry-run", *config),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(built: tuple[Town, Path], told_before: Told) -> Town:
+    """The town after its task has run and closed."""
+    town, _ = built
     train(town)
-    after = ask(contributor, "status", "--config", mine)
+    return town
+
+
+def test_the_epsilon_is_the_same_before_the_vote_before_joining_and_after(
+    told_before: Told, trained: Town
+) -> None:
+    town = trained
+    expected = policy_epsilon_micro(town.task.policy)
+    assert told_before.validated["epsilon_micro"] == expected
+    (voted,) = told_before.voted["tasks"]
+    assert (voted["epsilon_micro"], voted["task_digest"]) == (expected, town.task.digest())
+    assert told_before.joining["epsilon_micro"] == expected
+    mine = town.vault_settings(0)
+    after = ask(contributor, "status", "--config", str(mine))
     (told,) = after["tasks"]
-    assert validated == expected
-    assert [each["epsilon_micro"] for each in voted] == [expected]
-    assert voted[0]["task_digest"] == town.task.digest()
-    assert joining["epsilon_micro"] == expected
     assert (told["epsilon_micro"], told["spent_epsilon_micro"]) == (expected, expected)
     assert (told["answered"], told["rounds"]) == (town.task.total_rounds,) * 2
     assert (told["task"], told["title"]) == (town.task_id, town.task.title)
-    final = town.dao.ledger.final_of(town.task_id)
-    assert final.epsilon_micro == expected
+    assert town.dao.ledger.final_of(town.task_id).epsilon_micro == expected
     # What joining said would be left is what is left, of the newcomer's own, smaller limit.
-    assert joining["epsilon_left_micro"] < after["epsilon_left_micro"]
-    change_settings(Path(mine), vault={"max_epsilon_micro": 10_000_000})
-    assert (
-        ask(contributor, "status", "--config", mine)["epsilon_left_micro"]
-        == joining["epsilon_left_micro"]
-    )
-    change_settings(Path(mine), vault={"max_epsilon_micro": 20_000_000})
+    left = told_before.joining["epsilon_left_micro"]
+    assert left < after["epsilon_left_micro"]
+    change_settings(mine, vault={"max_epsilon_micro": 10_000_000})
+    assert ask(contributor, "status", "--config", str(mine))["epsilon_left_micro"] == left
+    change_settings(mine, vault={"max_epsilon_micro": 20_000_000})
 
 
-def test_status_draws_the_budget_by_task(built: tuple[Town, Path]) -> None:
-    town, _ = built
+def test_status_draws_the_budget_by_task(trained: Town) -> None:
+    town = trained
     result = CliRunner().invoke(
         contributor,
         ["status", "--config", str(town.vault_settings(0))],
@@ -202,11 +225,11 @@ def test_join_refuses_what_the_ledger_cannot_afford_before_it_sends(
 
 
 def test_a_ledger_older_than_committed_receipts_is_refused_and_left_alone(
-    built: tuple[Town, Path],
+    trained: Town,
 ) -> None:
     """Ledger, witness and answers of before the task, all restored together: only the chain knows
     better."""
-    town, _ = built
+    town = trained
     home = town.vault_settings(1).parent
     kept = home.parent / "kept"
     shutil.copytree(home, kept)
@@ -242,10 +265,10 @@ def test_a_second_service_on_one_vault_is_refused_at_once(built: tuple[Town, Pat
 
 
 def test_a_task_that_is_over_gives_back_what_it_never_asked_for(
-    built: tuple[Town, Path],
+    trained: Town,
 ) -> None:
     """A second task is aborted after its first round; what its other round had reserved returns."""
-    town, _ = built
+    town = trained
     second = town.replace_task(title="Homes that nobody finished")
     first_id, first = town.task_id, town.task
     town.task = second

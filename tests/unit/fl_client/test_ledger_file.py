@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ledger file that is cut short, edited, another vault's or in use is refused and left alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vault_world import VaultWorld, make_world, world
+
+from dao.records import PrivacyPolicy
+from fl_client.ledger_file import LedgerFile
+from fl_client.refusals import Code, Refused
+from fl_client.service_lock import ServiceLock
+from privacy.filters import LifetimeLimit
+
+__all__ = ["world"]
+
+ACCOUNT = "0x" + "11" * 20
+OTHER = "0x" + "22" * 20
+LIMIT = LifetimeLimit(epsilon_micro=20_000_000, delta_e12=10_000_000)
+POLICY = PrivacyPolicy(
+    mechanism="gaussian-full-batch",
+    clip_norm_nano=10**9,
+    noise_multiplier_micro=4_000_000,
+    rounds=6,
+    sampling=None,
+    survey_noise_micro=0,
+    calibration_noise_micro=0,
+    delta_e12=10_000_000,
+    epsilon_micro=8_000_000,
+    public_n=100,
+)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ledger(folder: Path, account: str = ACCOUNT) -> LedgerFile:
+    return LedgerFile(folder / "ledger.jsonl", witness=folder / "witness.json", account=account)
+
+
+def filled(folder: Path, *, rounds: int = 3, account: str = ACCOUNT) -> bytes:
+    """A ledger with a reservation and some rounds; its bytes."""
+    folder.mkdir(exist_ok=True)
+    file = ledger(folder, account)
+    entry = file.load().reserve(task_digest=digest("task"), policy=POLICY, limit=LIMIT)
+    assert entry is not None
+    state = file.append(entry)
+    for number in range(1, rounds + 1):
+        entry = state.answer(
+            task_digest=digest("task"),
+            round_number=number,
+            base_model_sha256=digest("base"),
+            update_sha256=digest(f"update {number}"),
+        )
+        assert entry is not None
+        state = file.append(entry)
+    return (folder / "ledger.jsonl").read_bytes()
+
+
+def refused(folder: Path, account: str = ACCOUNT) -> Refused:
+    """Why the ledger is refused, now and again; both files are as before."""
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(Refused) as caught:
+        ledger(folder, account).load()
+    with pytest.raises(Refused):
+        ledger(folder, account).load()
+    assert caught.value.code is Code.LEDGER
+    assert caught.value.hint
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    return caught.value
+
+
+def test_cut_short_anywhere_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    for length in (0, 1, *range(7, len(whole) - 1, 41), len(whole) - 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert "cut short" in refused(tmp_path).message
+    path.write_bytes(whole)
+    assert ledger(tmp_path).load().length == 4
+
+
+def test_any_changed_byte_is_refused_and_left_alone(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    generator = np.random.default_rng(0)
+    for place in generator.integers(0, len(whole), 150):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(generator.integers(0, 7))
+        (tmp_path / "ledger.jsonl").write_bytes(bytes(changed))
+        refused(tmp_path)
+
+
+def test_lines_taken_out_doubled_or_added_are_refused(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    lines = whole.splitlines(keepends=True)
+    for change in (
+        [lines[0], *lines[2:]],
+        [lines[0], lines[2], lines[1], lines[3]],
+        [*lines, lines[3]],
+        [*lines, b"{}\n"],
+        [*lines, b"\n"],
+        [b"\xff\xfe\n", *lines],
+    ):
+        (tmp_path / "ledger.jsonl").write_bytes(b"".join(change))
+        assert "line" in refused(tmp_path).message or len(change) < len(lines)
+
+
+def test_a_change_behind_an_open_ledger_is_seen(tmp_path: Path) -> None:
+    """The same length, another past: what was read before is not trusted."""
+    whole = filled(tmp_path)
+    file = ledger(tmp_path)
+    file.load()
+    (tmp_path / "ledger.jsonl").write_bytes(whole.replace(b'"round":2', b'"round":5'))
+    with pytest.raises(Refused, match="line 4"):
+        file.load()
+    (tmp_path / "ledger.jsonl").write_bytes(whole)
+    assert file.load().length == 4
+
+
+def test_another_vaults_ledger_is_refused_by_name_even_with_its_witness(tmp_path: Path) -> None:
+    filled(tmp_path, account=OTHER)
+    error = refused(tmp_path)
+    assert f"of the vault of {OTHER}" in error.message
+    assert f"this is the vault of {ACCOUNT}" in error.message
+    assert "put this vault's own one back" in (error.hint or "")
+    assert ledger(tmp_path, OTHER).load().length == 4
+
+
+def test_another_ledger_of_the_same_vault_is_not_its_witness_s(tmp_path: Path) -> None:
+    filled(tmp_path / "a", rounds=3)
+    other = filled(tmp_path / "b", rounds=4)
+    (tmp_path / "a" / "ledger.jsonl").write_bytes(other.replace(b"update", b"update"))
+    assert ledger(tmp_path / "a").load().length == 5, "the same past, and more: after a crash"
+    (tmp_path / "c").mkdir()
+    file = ledger(tmp_path / "c")
+    entry = file.load().reserve(task_digest=digest("other"), policy=POLICY, limit=LIMIT)
+    assert entry is not None
+    state = file.append(entry)
+    for name in ("x", "y", "z", "u", "v"):
+        more = state.reserve(task_digest=digest(name), policy=POLICY, limit=LIMIT)
+        assert more is not None
+        state = file.append(more)
+    (tmp_path / "a" / "ledger.jsonl").write_bytes((tmp_path / "c" / "ledger.jsonl").read_bytes())
+    assert "not the ledger that its witness has seen" in refused(tmp_path / "a").message
+
+
+def test_a_torn_last_line_for_which_nothing_left_is_the_only_thing_ever_cut(
+    tmp_path: Path,
+) -> None:
+    whole = filled(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(whole + whole[:50])
+    assert ledger(tmp_path).load().length == 4
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_witness_or_an_unreadable_ledger_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path)
+    witness = tmp_path / "witness.json"
+    seen = witness.read_bytes()
+    for damaged in (b"", b"{}", b"[1]", b'{"length":"x","head":""}', seen[:20]):
+        witness.write_bytes(damaged)
+        assert "--rebuild-witness" in (refused(tmp_path).hint or "")
+    witness.write_bytes(seen)
+    (tmp_path / "ledger.jsonl").unlink()
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(Refused, match="cannot read") as caught:
+        ledger(tmp_path).load()
+    assert caught.value.code is Code.LEDGER
+
+
+def test_rebuilding_the_witness_loses_nothing_when_the_ledger_is_damaged(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    seen = (tmp_path / "witness.json").read_bytes()
+    (tmp_path / "ledger.jsonl").write_bytes(whole[:200] + b"x" + whole[201:])
+    with pytest.raises(Refused):
+        ledger(tmp_path).rebuild_witness()
+    assert (tmp_path / "witness.json").read_bytes() == seen
+    (tmp_path / "ledger.jsonl").write_bytes(whole)
+    (tmp_path / "witness.json").unlink()
+    assert ledger(tmp_path).rebuild_witness().length == 4
+    assert (tmp_path / "witness.json").read_bytes() == seen
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fl_client.service_lock import ServiceLock
+with ServiceLock(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_two_processes_on_one_ledger_the_second_refuses(world: VaultWorld) -> None:
+    """While one serves, neither a second service nor a simulation works; a kill frees the vault."""
+    first = world.open().answer(world.request())
+    entries = world.open().ledger_state().length
+    process = holder(world.config.folder)
+    try:
+        for attempt in (
+            lambda: world.open().service_lock.held().__enter__(),
+            lambda: world.open().answer(world.request(2)),
+            lambda: world.open().answer(world.request(1)),
+        ):
+            with pytest.raises(Refused, match=f"served by process {process.pid}") as caught:
+                attempt()
+            assert caught.value.code is Code.UNAVAILABLE
+            assert caught.value.hint
+        assert world.open().ledger_state().length == entries, "the owner may still look"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert world.open().answer(world.request(1)) == first
+    vault = world.open()
+    with vault.service_lock.held():
+        vault.answer(world.request(2))
+        with pytest.raises(Refused, match="served by process"):
+            world.open().answer(world.request(3))
+    world.open().answer(world.request(3))
+
+
+def test_simulations_take_turns_and_keep_a_service_away(tmp_path: Path) -> None:
+    first, second = ServiceLock(tmp_path), ServiceLock(tmp_path)
+    with (
+        first.answering(),
+        second.answering(),
+        pytest.raises(Refused, match="another process just now"),
+        ServiceLock(tmp_path).held(),
+    ):
+        raise AssertionError("a service started beside a simulation")
+    with ServiceLock(tmp_path).held():
+        pass
+
+
+def test_a_vault_refuses_the_ledger_of_another_vault(tmp_path: Path) -> None:
+    """The whole folder and witness were copied, and given another account."""
+    (tmp_path / "a").mkdir()
+    mine: Any = make_world(tmp_path / "a")
+    mine.open().answer(mine.request())
+    mine.config = dataclasses.replace(mine.config, account=OTHER)
+    with pytest.raises(Refused, match=f"of the vault of {ACCOUNT}"):
+        mine.open().answer(mine.request(2))
