@@ -67,7 +67,8 @@ def halved(total: Floats, release: Release, *, noise: NoiseSource) -> bytes:
     bits = least_grid_bits(deviation)
     quiet = dataclasses.replace(release, deviation=deviation, grid_bits=bits)
     finer = np.frombuffer(private_update(total, quiet, noise=noise), dtype="<i8")
-    return np.rint(np.ldexp(finer.astype(float), release.grid_bits - bits)).astype("<i8").tobytes()
+    update: Floats = np.rint(np.ldexp(finer.astype(float), release.grid_bits - bits))
+    return update.astype("<i8").tobytes()
 
 
 def unclipped(*rows: Any, clip_norm: float, **others: Any) -> Floats:

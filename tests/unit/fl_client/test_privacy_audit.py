@@ -6,6 +6,7 @@ The noise is seeded, so these tests come out the same each time."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from vault_world import VaultWorld, make_world, world
 
 import rounds.contribution
 from dao.errors import InputError
-from dao.records import Calibration, PrivacyUnit
+from dao.records import Calibration, PrivacyPolicy, PrivacyUnit, Sampling
 from fl_client.privacy_audit import PrivacyAudit, audit_vault
+from privacy.accounting import policy_epsilon_micro
 from privacy.engine import clipped_sum
-from privacy.mechanism import Release, least_grid_bits, private_update
+from privacy.mechanism import Release, least_grid_bits, noise_deviation, private_update
 from privacy.noise import NoiseSource
+from privacy.sampling import sampled_update
 from valuation.calibration import residual_histogram
 
 __all__ = ["world"]
@@ -136,6 +139,57 @@ def test_a_calibration_that_counts_rows_in_place_of_units_is_caught(
         ("calibrate", 3),
         ("calibrate", 7),
     }
+    assert not audit.holds
+
+
+@pytest.fixture
+def sampled(grouped: VaultWorld) -> VaultWorld:
+    """The same task in four local steps a round, each of which takes a fifth of the units."""
+    sampling = Sampling(rate_micro=200_000, steps=4, eta_micro=100_000, local_units=80)
+    policy = grouped.task.policy.model_copy(
+        update={
+            "mechanism": "gaussian-poisson",
+            "sampling": sampling,
+            "noise_multiplier_micro": 1_200_000,
+        }
+    )
+    bits = least_grid_bits(noise_deviation(policy) * math.sqrt(sampling.steps))
+    policy = policy.model_copy(update={"epsilon_micro": policy_epsilon_micro(policy)})
+    model = grouped.task.model.model_copy(update={"update_grid_bits": bits})
+    grouped.adopt(grouped.task.model_copy(update={"policy": policy, "model": model}))
+    return grouped
+
+
+@pytest.mark.promise(1)
+def test_sampled_steps_spend_what_they_claim_and_not_more(sampled: VaultWorld) -> None:
+    audit = attacked(sampled)
+    assert audit.holds
+    assert 0.5 < audit.proven_epsilon_micro / audit.claimed_epsilon_micro < 1.0
+    for finding in audit.findings:
+        shift = finding.present.mean() - finding.without.mean()
+        assert shift == pytest.approx(0.2 * 4 * finding.probe.units, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    "weaker",
+    [
+        {"noise_multiplier_micro": 600_000},
+        {"clip_norm_nano": 2 * 519_615_243, "noise_multiplier_micro": 600_000},
+        {"sampling": {"rate_micro": 600_000}},
+    ],
+    ids=["noise halved", "clip doubled, noise as it was", "units taken three times as often"],
+)
+def test_faulty_sampled_steps_are_caught(
+    sampled: VaultWorld, monkeypatch: pytest.MonkeyPatch, weaker: dict[str, Any]
+) -> None:
+    def faulty(*data: Any, policy: PrivacyPolicy, **others: Any) -> Any:
+        change = dict(weaker)
+        if "sampling" in change and policy.sampling is not None:
+            change["sampling"] = policy.sampling.model_copy(update=change["sampling"])
+        return sampled_update(*data, policy=policy.model_copy(update=change), **others)
+
+    monkeypatch.setattr(rounds.contribution, "sampled_update", faulty)
+    audit = attacked(sampled)
     assert not audit.holds
 
 
