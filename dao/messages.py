@@ -141,8 +141,8 @@ def recover_round_record_signer(position: Position, digest: str, signature: byte
 
 
 def valuation_typed_data(body: ValuationBody) -> dict[str, Any]:
-    """EIP-712 data of an answer; values in millionths of the currency, shares in millionths. What is
-    not known is the largest uint256."""
+    """EIP-712 data of an answer; values in millionths of the currency, shares in millionths; what
+    is not known is the largest uint256."""
     fields = [
         ("inputHash", "bytes32"),
         ("release", "uint256"),

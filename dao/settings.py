@@ -91,7 +91,7 @@ class VaultSettings(Group):
     """The delta of the lifetime limit, 1e-12: 10_000_000 is 1e-5."""
     filter: Literal["gdp", "rdp"] = "gdp"
     """How tasks add up against the lifetime limit: `gdp` is exact for full-batch tasks and refuses
-    those with sampled steps; `rdp` takes both and loses a tenth of the budget. A ledger keeps the
+    those with sampled steps; `rdp` takes both and loses an eighth of the budget. A ledger keeps the
     filter of its first entry for life."""
     witness_path: Path = Path(".covalue-witness")
     """A second place, outside the vault's folder, for the ledger's high-water mark: a restored

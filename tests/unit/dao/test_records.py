@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dao.canonical import MAX_RECORD_BYTES
+from dao.canonical import MAX_RECORD_BYTES, Record
 from dao.cid import cid_of, of_digest
 from dao.errors import RecordError
 from dao.records import (
@@ -22,7 +22,6 @@ from dao.records import (
     Position,
     Receipt,
     ReceiptBody,
-    Record,
     RoundRecord,
     Sampling,
     SignedRoundRecord,
