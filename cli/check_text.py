@@ -40,6 +40,8 @@ def tell_check(out: Console, found: Mapping[str, Any], report: DataReport | None
             f"{found['epsilon_charged_micro'] / 1e6:g} charged, "
             f"{found['epsilon_limit_micro'] / 1e6:g} is the lifetime limit"
         )
+        for text in found["not_looked_at"]:
+            line(f"not held against the ledger: {text}", "yellow")
     if report is not None:
         for text, style in _lines(report, found["rows_that_count"]):
             line(text, style)

@@ -116,11 +116,19 @@ def _check_ledger(
     *,
     rebuild_witness: bool,
 ) -> Path:
-    """Add what the ledger says to `result`; the vault's records."""
+    """Add what the ledger says to `result`; the vault's records. Refused where the ledger is older
+    than what this vault's key has signed on chain, before any witness is rebuilt."""
+    from fl_client.budget import read_ledger, refuse_unpublished_past
     from fl_client.opening import RECORDS, open_vault
 
     vault = open_vault(settings)
-    state = vault.rebuild_witness() if rebuild_witness else vault.ledger_state()
+    _, dao = open_contracts(config)
+    account = vault.config.account
+    state = read_ledger(settings.vault, witnessed=not rebuild_witness)
+    unseen = refuse_unpublished_past(state, dao, vault.store, account=account)
+    result["not_looked_at"] = list(unseen)
+    if rebuild_witness:
+        state = vault.rebuild_witness()
     delta = settings.vault.delta_e12
     result["ledger_entries"] = state.length
     result["epsilon_spent_micro"] = state.spent_epsilon_micro(delta_e12=delta)

@@ -54,8 +54,9 @@ class Budget:
     """In the order in which they were reserved."""
 
 
-def read_ledger(settings: VaultSettings) -> LedgerState:
+def read_ledger(settings: VaultSettings, *, witnessed: bool = True) -> LedgerState:
     """The ledger of a vault's folder as of now, checked as the vault checks it; needs no key.
+    Not `witnessed`, it is only read, so that its owner can judge whether it is the newest.
 
     InputError where there is no vault, Refused(ledger) where its ledger cannot be trusted.
     """
@@ -65,7 +66,7 @@ def read_ledger(settings: VaultSettings) -> LedgerState:
     )
     with (settings.path / "lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        return ledger.load()
+        return ledger.load() if witnessed else ledger.unwitnessed()
 
 
 def budget_of(state: LedgerState, limit: LifetimeLimit) -> Budget:

@@ -51,6 +51,12 @@ class LedgerFile:
             self._cut_torn_line()
         return self._state
 
+    def unwitnessed(self) -> LedgerState:
+        """The state that the file alone tells, for its owner to look at; nothing is changed.
+        Refused(ledger) when it is damaged or another vault's."""
+        self._read()
+        return self._state
+
     def append(self, entry: LedgerEntry) -> LedgerState:
         """Make an entry durable, then its witness. Only after this may anything leave the vault.
 

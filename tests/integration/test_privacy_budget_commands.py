@@ -31,6 +31,8 @@ from fl_client.opening import policy_floor, read_account
 from fl_server.coordinate import train_task
 from fl_server.opening import open_context
 from privacy.accounting import policy_epsilon_micro
+from privacy.ledger import LedgerState
+from privacy.ledger_entry import LedgerEntry
 from tests.federation_town import (
     COORDINATOR,
     COVAL,
@@ -240,8 +242,14 @@ def test_a_ledger_older_than_committed_receipts_is_refused_and_left_alone(
     (home / "witness.json").unlink()
     shutil.rmtree(home / "vault" / "answers")
     config = str(town.vault_settings(1))
-    ask(contributor, "check", "--rebuild-witness", "--config", config)
-    for words in (("status",), ("run",)):
+    refused = ask(contributor, "check", "--rebuild-witness", "--config", config, code=2)
+    assert "older than the vault's own answers" in refused["error"]
+    assert not (home / "witness.json").exists()
+    entries = [LedgerEntry.parse(line) for line in older.splitlines()]
+    (home / "witness.json").write_text(
+        json.dumps({"length": 2, "head": LedgerState.replay(entries).head})
+    )
+    for words in (("status",), ("check",), ("run",)):
         refused = ask(contributor, *words, "--config", config, code=2)
         assert "older than the vault's own answers" in refused["error"]
         assert "round 2" in refused["error"]
