@@ -21,16 +21,18 @@ from valuation.schema import Floats
 
 KAPPA = 0.5
 """Clip norm = KAPPA * residual spread * median feature norm (tuned on held-out seeds)."""
-RIDGE_FACTOR = 0.5
 COLUMN_POWER = 0.2
 """Feature j is scaled by (eigenvalue_j / eigenvalue_0)**COLUMN_POWER: clipping then costs the
 leading directions less."""
 PRIOR_SCALE = 2.0
-"""The posterior eigenvalues are taken this many times in choosing d: what the process holds to
-be noise is partly learnable."""
-LANDMARKS = 1_500
-MAX_FEATURES = 1_000
-_CANDIDATES = (25, 50, 75, 100, 150, 200, 300, 400, 500, 600, 800, 1000)
+"""A coefficient's prior variance is the posterior eigenvalue this many times: what the process
+holds to be noise is partly learnable."""
+LEAST_LANDMARKS = 600
+MOST_LANDMARKS = 2_000
+MAX_FEATURES = 1_500
+MAX_MATRIX_NUMBERS = 50_000_000
+"""The rule `wiener` holds a d x d matrix of each contributor: K d^2 stays below this (400 MB)."""
+_CANDIDATES = (25, 50, 75, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1250, 1500)
 _PROBES = 6_000
 
 
@@ -44,6 +46,7 @@ class FitPlan:
         noise_multiplier: sigma. rounds: T.
         rows_per_unit: mean rows that count per unit, from public rows.
         seed: of landmarks and initial weights.
+        survey_cells: cells of the survey that the rule `wiener` takes; 0 for the rule `sum`.
     """
 
     public_n: int
@@ -52,6 +55,26 @@ class FitPlan:
     rounds: int
     rows_per_unit: float = 1.0
     seed: int = 0
+    survey_cells: int = 0
+
+    @property
+    def landmarks(self) -> int:
+        """Half as many as there are units, within limits: they could not tell more features."""
+        return min(MOST_LANDMARKS, max(LEAST_LANDMARKS, self.public_n // 2))
+
+    @property
+    def largest(self) -> int:
+        """The most features that the task may have."""
+        most = min(MAX_FEATURES, self.landmarks)
+        if self.survey_cells:
+            most = min(most, math.isqrt(MAX_MATRIX_NUMBERS // self.contributors))
+        return most
+
+    @property
+    def voices(self) -> int:
+        """How many contributors' noise meets in one direction: all K, but where each update is
+        weighed by what its rows can tell, about one."""
+        return 1 if self.survey_cells else self.contributors
 
     @property
     def mu(self) -> float:
@@ -66,7 +89,8 @@ class Eigenfeatures:
     Attributes:
         landmark_attributes, landmark_locations: float64[m, a], float64[m, 2 or 0].
         projection: float32[m + n, d].
-        clip_norm: C. gain, ridge: float64[d].
+        clip_norm: C. gain, ridge: float64[d], of the newton step on the sum.
+        prior: float64[d], variance that each coefficient may have.
     """
 
     landmark_attributes: Floats
@@ -75,28 +99,29 @@ class Eigenfeatures:
     clip_norm: float
     gain: Floats
     ridge: Floats
+    prior: Floats
 
 
 def build_features(fitted: FittedProcess, plan: FitPlan) -> Eigenfeatures:
     """Eigenfeatures of the posterior covariance on landmarks, d chosen for the least error
     expected under the plan's noise."""
     process = fitted.process
-    marks = synthetic_rows(process.attributes, process.locations, LANDMARKS, seed=plan.seed)
+    count = plan.landmarks
+    marks = synthetic_rows(process.attributes, process.locations, count, seed=plan.seed)
     to_anchors = process.to_anchors(*marks)
     posterior = covariance(process.hyper, *marks, *marks)
     posterior -= to_anchors @ fitted.inverse @ to_anchors.T
-    size = min(MAX_FEATURES, LANDMARKS)
     values, vectors = eigh(
-        (posterior + posterior.T) / 2.0, subset_by_index=(LANDMARKS - size, LANDMARKS - 1)
+        (posterior + posterior.T) / 2.0, subset_by_index=(count - plan.largest, count - 1)
     )
-    values = np.maximum(values[::-1], 1e-6 * LANDMARKS)
-    upper = vectors[:, ::-1] * (math.sqrt(LANDMARKS) / values)
+    values = np.maximum(values[::-1], 1e-6 * count)
+    upper = vectors[:, ::-1] * (math.sqrt(count) / values)
     full = np.vstack([upper, -(fitted.inverse @ (to_anchors.T @ upper))])
-    eigenvalues = values / LANDMARKS
+    eigenvalues = values / count
 
     probes = synthetic_rows(process.attributes, process.locations, _PROBES, seed=plan.seed + 1)
-    features = covariance(process.hyper, *probes, *marks) @ full[:LANDMARKS]
-    features += process.to_anchors(*probes) @ full[LANDMARKS:]
+    features = covariance(process.hyper, *probes, *marks) @ full[:count]
+    features += process.to_anchors(*probes) @ full[count:]
     d = choose_size(eigenvalues, features, fitted.spread, plan)
 
     weight = (eigenvalues[:d] / eigenvalues[0]) ** COLUMN_POWER
@@ -107,7 +132,8 @@ def build_features(fitted: FittedProcess, plan: FitPlan) -> Eigenfeatures:
         projection=(full[:, :d] * weight).astype(np.float32),
         clip_norm=clip_norm,
         gain=gain,
-        ridge=RIDGE_FACTOR * noise * weight**2 / eigenvalues[:d],
+        ridge=noise * weight**2 / (PRIOR_SCALE * eigenvalues[:d]),
+        prior=PRIOR_SCALE * eigenvalues[:d] / weight**2,
     )
 
 
@@ -135,7 +161,7 @@ def choose_size(eigenvalues: Floats, features: Floats, spread: float, plan: FitP
         clip_norm = KAPPA * spread * bound * math.sqrt(plan.rows_per_unit)
         power = float((kept * kept).mean()) * plan.rows_per_unit
         gain = float(erf(KAPPA / math.sqrt(2.0))) * power
-        noise = plan.contributors * (clip_norm / plan.mu) ** 2 / (plan.public_n * gain) ** 2
+        noise = plan.voices * (clip_norm / plan.mu) ** 2 / (plan.public_n * gain) ** 2
         noise += spread**2 / plan.public_n
         error = float((prior[:d] * noise / (prior[:d] + noise)).sum() + prior[d:].sum())
         if error < best_error:

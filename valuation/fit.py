@@ -17,6 +17,7 @@ from valuation.kernel import KernelFamily
 from valuation.mlp import MlpFamily, draw_frequencies
 from valuation.process import FittedProcess, fit_process
 from valuation.schema import Floats, Schema, location_of
+from valuation.survey import draw_survey
 
 MODEL_GRID_BITS = 40
 NOISE_GRID_RATIO = 256
@@ -72,7 +73,18 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
         judge=empty,
         gain=features.gain,
         ridge=features.ridge,
+        survey=None,
     )
+    if plan.survey_cells:
+        survey = draw_survey(
+            fitted.process,
+            cells=plan.survey_cells,
+            prior=features.prior,
+            spread=fitted.spread,
+            rows_per_unit=plan.rows_per_unit,
+            seed=plan.seed + 2,
+        )
+        family = replace(family, survey=survey)
     family = replace(family, judge=_judge(family, public, fitted))
     d = family.parameters
     return SetupBundle(

@@ -19,8 +19,10 @@ from valuation.encode import Encoded, attribute_names
 from valuation.family import JudgeRows, Prepared
 from valuation.process import LAYOUT as PROCESS_LAYOUT
 from valuation.process import PublicProcess
-from valuation.schema import Floats, Schema, location_of
-from valuation.tensors import Layout, pack, unpack
+from valuation.schema import Floats, Ints, Schema, location_of
+from valuation.survey import LAYOUT as SURVEY_LAYOUT
+from valuation.survey import Survey
+from valuation.tensors import Layout, pack, read_arrays, unpack
 
 _CHUNK = 2_000
 """Rows per block: bounds the memory of `prepare` to about 100 MB at 3,000 anchors."""
@@ -36,6 +38,7 @@ LAYOUT: Layout = {
     "gain": ("float64", 1),
     "ridge": ("float64", 1),
 }
+SURVEYED_LAYOUT: Layout = {**LAYOUT, **SURVEY_LAYOUT}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class KernelFamily:
         projection: float32[m + n, d], from covariances (landmarks, then public rows) to inputs.
         judge: public rows that the process has not seen.
         gain, ridge: float64[d], of the newton optimiser.
+        survey: what the aggregation rule `wiener` needs; None in a task that adds updates up.
     """
 
     process: PublicProcess
@@ -57,6 +61,7 @@ class KernelFamily:
     judge: JudgeRows
     gain: Floats
     ridge: Floats
+    survey: Survey | None
 
     @property
     def parameters(self) -> int:
@@ -65,26 +70,30 @@ class KernelFamily:
 
     def prepare(self, encoded: Encoded) -> Prepared:
         """Inputs float64[n, d]; about 2,000 kernel values and one product per row."""
-        rows = len(encoded.attributes)
+        inputs, offset = self._inputs(self.process.scaled(encoded.attributes), encoded.locations)
+        residual = None if encoded.target is None else encoded.target - offset
+        return Prepared(inputs, offset, residual, encoded.units)
+
+    def _inputs(self, scaled: Floats, locations: Floats) -> tuple[Floats, Floats]:
+        """Inputs float64[n, d] and offset float64[n] of scaled rows."""
+        rows = len(scaled)
         inputs, offset = np.empty((rows, self.parameters)), np.empty(rows)
         projection = self.projection.astype(np.float64)
         marks = len(self.landmark_attributes)
         for start in range(0, rows, _CHUNK):
             block = slice(start, start + _CHUNK)
-            scaled = self.process.scaled(encoded.attributes[block])
-            places = encoded.locations[block]
+            attributes, places = scaled[block], locations[block]
             to_landmarks = covariance(
                 self.process.hyper,
-                scaled,
+                attributes,
                 places,
                 self.landmark_attributes,
                 self.landmark_locations,
             )
-            to_anchors = self.process.to_anchors(scaled, places)
+            to_anchors = self.process.to_anchors(attributes, places)
             inputs[block] = to_landmarks @ projection[:marks] + to_anchors @ projection[marks:]
             offset[block] = to_anchors @ self.process.alpha
-        residual = None if encoded.target is None else encoded.target - offset
-        return Prepared(inputs, offset, residual, encoded.units)
+        return inputs, offset
 
     def module(self, theta: Floats) -> torch.nn.Module:
         """nn.Linear(d, 1, bias=False) in float64."""
@@ -107,6 +116,36 @@ class KernelFamily:
         effect: Floats = inputs @ displacement
         return effect
 
+    @property
+    def survey_cells(self) -> int:
+        """Length of a survey; 0 in a task without one."""
+        return 0 if self.survey is None else self.survey.cells
+
+    def survey_cell(self, encoded: Encoded) -> Ints:
+        """int64[n]: the survey cell of each row, below `survey_cells`.
+
+        Raises:
+            RecordError: the task has no survey.
+        """
+        survey = self._surveyed()
+        scaled = self.process.scaled(encoded.attributes)
+        return survey.cell_of(self.process, scaled, encoded.locations)
+
+    def survey_rows(self) -> tuple[Floats, Ints]:
+        """Inputs float64[n, d] of the survey's synthetic rows, and the cell int64[n] of each.
+
+        Raises:
+            RecordError: the task has no survey.
+        """
+        survey = self._surveyed()
+        inputs, _ = self._inputs(survey.attributes, survey.locations)
+        return inputs, survey.cell_of(self.process, survey.attributes, survey.locations)
+
+    def _surveyed(self) -> Survey:
+        if self.survey is None:
+            raise RecordError("the set-up has no survey: the task adds updates up")
+        return self.survey
+
     def optimiser_vectors(self) -> dict[str, Floats]:
         """gain and ridge, float64[d]."""
         return {"gain": self.gain, "ridge": self.ridge}
@@ -116,6 +155,7 @@ class KernelFamily:
         return pack(
             {
                 **self.process.to_arrays(),
+                **({} if self.survey is None else self.survey.to_arrays()),
                 "landmark_attributes": self.landmark_attributes,
                 "landmark_locations": self.landmark_locations,
                 "projection": self.projection,
@@ -134,7 +174,8 @@ class KernelFamily:
         Raises:
             RecordError: it is not one, or does not fit the schema.
         """
-        arrays = unpack(setup, LAYOUT)
+        surveyed = "survey_centers" in read_arrays(setup)
+        arrays = unpack(setup, SURVEYED_LAYOUT if surveyed else LAYOUT)
         attributes = len(attribute_names(schema))
         located = location_of(schema.features) is not None
         process = PublicProcess.from_arrays(arrays, attributes=attributes, located=located)
@@ -168,4 +209,7 @@ class KernelFamily:
             ),
             gain=gain,
             ridge=ridge,
+            survey=Survey.from_arrays(arrays, attributes=attributes, located=located, size=size)
+            if surveyed
+            else None,
         )

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weighing each contributor's update by what it can know: the aggregation rule `wiener`.
+
+A contributor's noisy sum carries noise in all d directions, and signal only in those in which its
+rows vary. Where its rows lie is told once by a noisy histogram over public cells (the survey); how
+rows of a cell look is told by public, synthetic rows. From both follows the linear-Gaussian model
+
+    -G_k = N_k (theta* - theta) + e_k,   e_k ~ N(0, V_k),    V_k = a I + b N_k
+    theta* ~ N(0, diag(prior))
+
+with N_k the expected curvature of the contributor's clipped loss, a = (sigma C)^2 / T what noise
+leaves of all T rounds together, and b N_k the sampling of rows. The posterior mean of theta*
+(Wiener filter, weighted least squares) is reached by
+
+    theta - eta J^-1 (sum_k W_k G_k + theta / prior),  W_k = N_k V_k^-1,
+    J = diag(1 / prior) + sum_k W_k N_k
+
+Pure; everything enters as public numbers. Matrix products may differ in their last bits between
+processors, so a step is recomputed within one step of the recorded grid, never bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, lapack
+from scipy.special import erf
+
+from dao.errors import TaskError
+from dao.records import Task
+from privacy.mechanism import clip_norm, noise_deviation
+from valuation.kernel import KernelFamily
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SPREAD_SHARE = 0.05
+"""Share of a contributor's rows that may lie anywhere, whatever its histogram says."""
+LEAST_DEVIATIONS = 1.5
+"""Counts below so many deviations of the survey's noise are taken for noise."""
+_BLOCK = 2_000
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Public quantities that the rule follows from.
+
+    Attributes:
+        features: float64[n, d], psi of synthetic rows.
+        cells: int64[n], the survey cell of each, below `cell_count`.
+        cell_count: length of a survey.
+        prior: float64[d], variance that each coefficient may have.
+        spread: standard deviation of a residual.
+        clip_norm: C.
+        deviation: standard deviation that the noise of all training rounds together leaves in one
+            contributor's mean update: sigma C / sqrt(T).
+        survey_deviation: standard deviation of the noise in one count.
+        units: N, how many units the task expects in all.
+    """
+
+    features: Floats
+    cells: Ints
+    cell_count: int
+    prior: Floats
+    spread: float
+    clip_norm: float
+    deviation: float
+    survey_deviation: float
+    units: int
+
+
+@dataclass(frozen=True)
+class WienerRule:
+    """The matrices of a task's steps.
+
+    Attributes:
+        weights: float64[K, d, d], W_k, symmetric.
+        precision: float64[d], 1 / prior.
+        factor: Cholesky factor of D J D with D = diag(scale): well conditioned where J is not.
+        scale: float64[d], sqrt(prior).
+    """
+
+    weights: Floats
+    precision: Floats
+    factor: tuple[Floats, bool]
+    scale: Floats
+
+    def direction(self, theta: Floats, updates: Sequence[Floats | None]) -> Floats:
+        """float64[d]: -J^-1 (sum_k W_k G_k + theta / prior), to be added eta times to theta.
+
+        Args:
+            updates: float64[d], G_k of each contributor in roster order: the sum of clipped
+                gradients of its loss with its noise; None where it does not count in this round.
+        """
+        right = self.precision * theta
+        for weight, update in zip(self.weights, updates, strict=True):
+            if update is not None:
+                right = right + weight @ update
+        return -self._solve(right)
+
+    def direction_of(self, index: int, phi: Floats, update: Floats) -> Floats:
+        """As `direction`, of one contributor alone: how its displacement phi moves on.
+
+        The step is linear, so the displacements of all contributors add up to theta's way.
+
+        Args:
+            phi, update: float64[d], or float64[M, d] for M of them at once.
+        """
+        return -self._solve((self.precision * phi + update @ self.weights[index]).T).T
+
+    def _solve(self, right: Floats) -> Floats:
+        """J^-1 right, for float64[d] or float64[d, M]."""
+        scale = self.scale if right.ndim == 1 else self.scale[:, None]
+        solved: Floats = scale * cho_solve(self.factor, scale * right)
+        return solved
+
+
+def wiener_steps(task: Task, family: KernelFamily, histograms: Floats) -> WienerRule:
+    """The rule of a task from the surveys of its first round, float64[K, cells] in roster order.
+
+    Raises:
+        TaskError: the task has sampled steps or no survey, or the surveys do not fit it.
+        RecordError: the set-up has no survey.
+    """
+    return wiener_rule(landscape_of(task, family), histograms)
+
+
+def landscape_of(task: Task, family: KernelFamily) -> Landscape:
+    """What a task and its set-up say in public; errors as `wiener_steps`."""
+    policy = task.policy
+    if policy.sampling is not None or policy.survey_noise_micro == 0:
+        raise TaskError(
+            "the rule 'wiener' takes full-batch rounds and a survey",
+            hint="Leave out privacy.sampling, or use rule = 'sum'.",
+        )
+    features, cells = family.survey_rows()
+    assert family.survey is not None  # survey_rows has refused it
+    norm = clip_norm(policy)
+    return Landscape(
+        # A unit of m rows moves a sum as one row sqrt(m) times as long would.
+        features=features * math.sqrt(family.survey.rows_per_unit),
+        cells=cells,
+        cell_count=family.survey_cells,
+        prior=family.survey.prior,
+        spread=family.survey.spread,
+        clip_norm=norm,
+        deviation=noise_deviation(policy) / math.sqrt(policy.rounds),
+        survey_deviation=policy.survey_noise_micro / 1e6,
+        units=policy.public_n,
+    )
+
+
+def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
+    """The rule of a task, from its landscape and every contributor's survey.
+
+    Args:
+        histograms: float64[K, cell_count], noisy counts as released; all zeros of a contributor
+            that sent none.
+
+    Raises:
+        TaskError: histograms of another shape, or that are not finite.
+    """
+    if histograms.ndim != 2 or histograms.shape[1] != landscape.cell_count:
+        raise TaskError(
+            f"surveys of shape {histograms.shape}, expected (contributors, {landscape.cell_count})"
+        )
+    if not np.isfinite(histograms).all():
+        raise TaskError("a survey holds a number that is not finite")
+    curvature, overall = _row_curvature(landscape)
+    noise = landscape.deviation**2
+    sampling = landscape.spread**2 * _variance_ratio(landscape)
+    d = landscape.features.shape[1]
+    scale = np.sqrt(landscape.prior)
+    information = np.zeros((d, d))
+    weights = np.empty((len(histograms), d, d))
+    for index, expected in enumerate(expected_rows(landscape, histograms)):
+        curve = _weighted_gram(landscape.features, expected * curvature)
+        curve *= 1.0 - SPREAD_SHARE
+        curve += SPREAD_SHARE * float(expected.sum()) * overall
+        covariance = sampling * curve
+        covariance[np.diag_indices(d)] += noise
+        weight = _weight(covariance, noise=noise, sampling=sampling)
+        weights[index] = weight
+        # W N = (V - 2 a I + a^2 V^-1) / b^2, and a V^-1 = I - b W.
+        product = (curve - noise * weight) / sampling
+        information += (product + product.T) / 2.0
+    scaled = scale[:, None] * information * scale[None, :]
+    scaled[np.diag_indices(d)] += 1.0
+    return WienerRule(weights, 1.0 / landscape.prior, cho_factor(scaled, lower=True), scale)
+
+
+def expected_rows(landscape: Landscape, histograms: Floats) -> Floats:
+    """float64[K, n]: how many rows of each contributor every synthetic row stands for.
+
+    Counts lost in the survey's noise are dropped and what remains is scaled to N units in all:
+    where all surveys together say nothing, everyone is taken to be everywhere alike.
+    """
+    kept = np.where(
+        histograms > LEAST_DEVIATIONS * landscape.survey_deviation, np.maximum(histograms, 0.0), 0.0
+    )
+    present = np.bincount(landscape.cells, minlength=landscape.cell_count)
+    kept = kept * (present > 0)
+    total = float(kept.sum())
+    if total <= 0.0:
+        kept = np.tile(present.astype(np.float64), (len(histograms), 1))
+        total = float(kept.sum())
+    shares: Floats = (kept / np.maximum(present, 1))[:, landscape.cells]
+    return shares * (landscape.units / total)
+
+
+def _row_curvature(landscape: Landscape) -> tuple[Floats, Floats]:
+    """float64[n]: probability that a row's gradient passes the clip, where it still pulls in
+    proportion to its residual; and float64[d, d], the mean curvature of all synthetic rows."""
+    norms = np.sqrt((landscape.features * landscape.features).sum(axis=1))
+    reach = landscape.clip_norm / (landscape.spread * np.maximum(norms, 1e-12))
+    passing: Floats = erf(reach / math.sqrt(2.0))
+    return passing, _weighted_gram(landscape.features, passing / len(norms))
+
+
+def _variance_ratio(landscape: Landscape) -> float:
+    """Variance of a clipped standard normal over the probability that it passes, at the median
+    row: E[min(z^2, c^2)] / P(|z| < c)."""
+    norm = float(np.median(np.sqrt((landscape.features * landscape.features).sum(axis=1))))
+    c = landscape.clip_norm / (landscape.spread * max(norm, 1e-12))
+    passing = float(erf(c / math.sqrt(2.0)))
+    density = math.sqrt(2.0 / math.pi) * math.exp(-0.5 * c * c)
+    return (passing - c * density + c * c * (1.0 - passing)) / passing
+
+
+def _weighted_gram(features: Floats, weights: Floats) -> Floats:
+    """float64[d, d]: sum of w psi psi^T over rows of weight above 0."""
+    rows = np.flatnonzero(weights > 0)
+    gram = np.zeros((features.shape[1], features.shape[1]))
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        scaled = features[block] * np.sqrt(weights[block])[:, None]
+        gram += scaled.T @ scaled
+    return gram
+
+
+def _weight(covariance: Floats, *, noise: float, sampling: float) -> Floats:
+    """N V^-1 = (I - a V^-1) / b of V = a I + b N."""
+    factor, failed = lapack.dpotrf(covariance, lower=1)
+    inverse, singular = lapack.dpotri(factor, lower=1)
+    if failed or singular:
+        raise TaskError("the curvature of a survey is not positive definite")
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weight: Floats = -(noise / sampling) * inverse
+    weight[np.diag_indices(len(weight))] += 1.0 / sampling
+    return weight

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule `wiener` against the formulas written out, and against what it is to estimate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dao.errors import TaskError
+from rounds.wiener import Landscape, WienerRule, expected_rows, wiener_rule
+
+D, ROWS, CELLS, K, UNITS = 24, 240, 8, 5, 3_000
+GRID = 2.0**-30
+
+
+@pytest.fixture
+def landscape() -> Landscape:
+    random = np.random.default_rng(4)
+    cells = random.integers(0, CELLS, ROWS)
+    # Rows of a cell are alike in a few directions, as rows of a place are.
+    centers = random.normal(size=(CELLS, D))
+    features = centers[cells] + 0.6 * random.normal(size=(ROWS, D))
+    return Landscape(
+        features=features,
+        cells=cells.astype(np.int64),
+        cell_count=CELLS,
+        prior=np.geomspace(0.5, 1e-6, D),
+        spread=0.35,
+        clip_norm=0.5 * 0.35 * float(np.median(np.linalg.norm(features, axis=1))),
+        deviation=9.0,
+        survey_deviation=6.0,
+        units=UNITS,
+    )
+
+
+@pytest.fixture
+def surveys() -> np.ndarray:
+    random = np.random.default_rng(5)
+    counts = random.multinomial(UNITS // K, random.dirichlet(np.full(CELLS, 0.3)), size=K)
+    return counts + 6.0 * random.normal(size=counts.shape)
+
+
+def plainly(landscape: Landscape, surveys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """J and W_k written out: one row after the other, and plain inverses."""
+    rows, d = landscape.features.shape
+    kept = np.where(surveys > 1.5 * landscape.survey_deviation, surveys, 0.0)
+    share = np.zeros((len(surveys), rows))
+    for k in range(len(surveys)):
+        for i in range(rows):
+            cell = landscape.cells[i]
+            share[k, i] = kept[k, cell] / (landscape.cells == cell).sum()
+    share *= landscape.units / share.sum()
+
+    def passing(reach: float) -> float:
+        return math.erf(reach / math.sqrt(2.0))
+
+    def gram(weights: np.ndarray) -> np.ndarray:
+        total = np.zeros((d, d))
+        for i in range(rows):
+            psi = landscape.features[i]
+            reach = landscape.clip_norm / (landscape.spread * math.sqrt(psi @ psi))
+            total += weights[i] * passing(reach) * np.outer(psi, psi)
+        return total
+
+    draws = np.random.default_rng(0).normal(size=4_000_000)
+    norm = float(np.median([math.sqrt(psi @ psi) for psi in landscape.features]))
+    c = landscape.clip_norm / (landscape.spread * norm)
+    # E[min(z^2, c^2)] / P(|z| < c) by counting.
+    ratio = np.minimum(draws**2, c * c).mean() / (np.abs(draws) < c).mean()
+    overall = gram(np.full(rows, 1.0 / rows))
+    j, weights = np.diag(1.0 / landscape.prior), []
+    for k in range(len(surveys)):
+        n = 0.95 * gram(share[k]) + 0.05 * share[k].sum() * overall
+        v = landscape.deviation**2 * np.eye(d) + landscape.spread**2 * ratio * n
+        w = n @ np.linalg.inv(v)
+        weights.append(w)
+        j += w @ n
+    return j, np.array(weights)
+
+
+def test_the_rule_is_the_formulas_written_out(landscape: Landscape, surveys: np.ndarray) -> None:
+    rule = wiener_rule(landscape, surveys)
+    j, weights = plainly(landscape, surveys)
+    # The ratio counted from draws is good to three digits or so.
+    assert np.abs(rule.weights - weights).max() < 2e-3 * np.abs(weights).max()
+    random = np.random.default_rng(6)
+    theta = random.normal(size=D) * np.sqrt(landscape.prior)
+    updates = list(random.normal(size=(K, D)) * landscape.deviation)
+    right = sum(w @ u for w, u in zip(weights, updates, strict=True)) + theta / landscape.prior
+    expected = -np.linalg.solve(j, right)
+    assert np.abs(rule.direction(theta, updates) - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_an_update_that_does_not_count_is_a_zero(landscape: Landscape, surveys: np.ndarray) -> None:
+    rule = wiener_rule(landscape, surveys)
+    random = np.random.default_rng(7)
+    theta, updates = random.normal(size=D), random.normal(size=(K, D))
+    without = rule.direction(theta, [None, *updates[1:]])
+    zeroed = rule.direction(theta, [np.zeros(D), *updates[1:]])
+    np.testing.assert_array_equal(without, zeroed)
+    assert np.abs(rule.direction(theta, list(updates)) - without).max() > 1e-6
+
+
+def test_displacements_add_up_to_the_way_of_theta(
+    landscape: Landscape, surveys: np.ndarray
+) -> None:
+    """The step is linear: phi_1 + ... + phi_K = theta - theta_0, also for many at once."""
+    rule = wiener_rule(landscape, surveys)
+    random = np.random.default_rng(8)
+    theta, phi = np.zeros(D), np.zeros((K, 2, D))
+    for _ in range(6):
+        updates = random.normal(size=(K, D))
+        theta = theta + 0.3 * rule.direction(theta, list(updates))
+        for k in range(K):
+            both = np.stack([updates[k], 2.0 * updates[k]])
+            phi[k] = phi[k] + 0.3 * rule.direction_of(k, phi[k], both)
+            single = rule.direction_of(k, phi[k, 0], updates[k])
+            assert single.shape == (D,)
+    np.testing.assert_allclose(phi[:, 0].sum(axis=0), theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(phi[:, 1], 2.0 * phi[:, 0], rtol=1e-9, atol=1e-12)
+
+
+def test_repeated_steps_reach_the_posterior_mean(landscape: Landscape, surveys: np.ndarray) -> None:
+    """With G_k = N_k (theta - theta*) + e_k of fixed e_k the fixed point is weighted least squares
+    over all contributors' equations and the prior, solved here as one stacked system."""
+    rule = wiener_rule(landscape, surveys)
+    random = np.random.default_rng(9)
+    truth = random.normal(size=D) * np.sqrt(landscape.prior)
+    a = landscape.deviation**2
+    stacked, known = [np.diag(landscape.prior**-0.5)], [np.zeros(D)]
+    curves, errors = [], []
+    for w in rule.weights:
+        # N = a W (I - b W)^-1 with b from W itself would be circular: recover N from J's formula.
+        values, vectors = np.linalg.eigh(w)
+        b = 1.0 / _sampling_limit(landscape)
+        n_values = a * values / (1.0 - values / b)
+        n = (vectors * n_values) @ vectors.T
+        v = a * np.eye(D) + n / b
+        error = np.linalg.cholesky(v) @ random.normal(size=D)
+        half = np.linalg.inv(np.linalg.cholesky(v))
+        stacked.append(half @ n)
+        known.append(half @ (n @ truth + error))
+        curves.append(n)
+        errors.append(error)
+    expected, *_ = np.linalg.lstsq(np.vstack(stacked), np.concatenate(known), rcond=None)
+    theta = np.zeros(D)
+    for _ in range(60):
+        updates = [n @ (theta - truth) - e for n, e in zip(curves, errors, strict=True)]
+        theta = theta + 0.6 * rule.direction(theta, updates)
+    assert np.abs(theta - expected).max() < 1e-6
+
+
+def _sampling_limit(landscape: Landscape) -> float:
+    """b of V = a I + b N."""
+    norm = float(np.median(np.linalg.norm(landscape.features, axis=1)))
+    c = landscape.clip_norm / (landscape.spread * norm)
+    passing = math.erf(c / math.sqrt(2.0))
+    kept = passing - c * math.sqrt(2 / math.pi) * math.exp(-c * c / 2) + c * c * (1 - passing)
+    return landscape.spread**2 * kept / passing
+
+
+def test_another_order_of_arithmetic_stays_within_half_a_step_of_the_grid() -> None:
+    """Shuffled synthetic rows give other sums in other bits, as another processor would."""
+    random = np.random.default_rng(10)
+    rows, d, cells = 1_500, 300, 30
+    place = random.integers(0, cells, rows)
+    features = random.normal(size=(cells, d))[place] + random.normal(size=(rows, d))
+    large = Landscape(
+        features=features,
+        cells=place.astype(np.int64),
+        cell_count=cells,
+        prior=np.geomspace(1e-2, 1e-7, d),
+        spread=0.35,
+        clip_norm=4.0,
+        deviation=14.0,
+        survey_deviation=5.0,
+        units=16_000,
+    )
+    surveys = random.multinomial(1_600, np.full(cells, 1 / cells), size=10).astype(np.float64)
+    order = random.permutation(rows)
+    shuffled = replace(large, features=features[order], cells=large.cells[order])
+    one, other = wiener_rule(large, surveys), wiener_rule(shuffled, surveys)
+    theta = random.normal(size=d) * np.sqrt(large.prior)
+    updates = list(random.normal(size=(10, d)) * 14.0 * math.sqrt(30.0))
+    difference = one.direction(theta, updates) - other.direction(theta, updates)
+    assert 0.0 < np.abs(difference).max() < GRID / 2
+
+
+def test_surveys_lost_in_noise_mean_everywhere_alike(landscape: Landscape) -> None:
+    rows = expected_rows(landscape, np.full((K, CELLS), 2.0))
+    assert rows.sum() == pytest.approx(UNITS)
+    np.testing.assert_allclose(rows, np.tile(rows[0], (K, 1)))
+    assert isinstance(wiener_rule(landscape, np.zeros((K, CELLS))), WienerRule)
+
+
+def test_a_contributor_is_heard_where_its_rows_lie(landscape: Landscape) -> None:
+    """Two contributors in two cells: the step listens to each in its own cell's direction."""
+    surveys = np.zeros((2, CELLS))
+    surveys[0, 0] = surveys[1, 1] = 1_500.0
+    rule = wiener_rule(landscape, surveys)
+    for cell in (0, 1):
+        psi = landscape.features[landscape.cells == cell].mean(axis=0)
+        heard = [float(psi @ rule.weights[k] @ psi) for k in (0, 1)]
+        assert heard[cell] > 3.0 * heard[1 - cell]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((K, CELLS + 1)), np.zeros(CELLS)])
+def test_surveys_of_another_shape_are_refused(landscape: Landscape, wrong: np.ndarray) -> None:
+    with pytest.raises(TaskError, match="surveys of shape"):
+        wiener_rule(landscape, wrong)
+
+
+def test_a_survey_that_is_not_finite_is_refused(landscape: Landscape) -> None:
+    with pytest.raises(TaskError, match="not finite"):
+        wiener_rule(landscape, np.full((K, CELLS), np.nan))
