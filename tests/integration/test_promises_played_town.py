@@ -17,6 +17,7 @@ from dao.cid import blob_ref, parse_cid
 from dao.contracts.task_types import TaskState
 from dao.records import Position, Receipt
 from demo.devnet import Devnet
+from rounds.phases import event_of, release_of
 from tests.federation_town import COORDINATOR, address, bls_key
 from tests.playing_town import CONTRIBUTORS, ROUNDS, Played, small_town
 
@@ -55,7 +56,7 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
             continue
         assert set(fields) == {"receipt", "update"}
         update = fields["update"]
-        assert len(update) == 8 * task.model.parameters
+        assert len(update) == 8 * release_of(task, asked["round"]).length
         body = Receipt.parse(fields["receipt"]).body
         expected = body.model_copy(
             update={
@@ -69,12 +70,7 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
                 "contributor": account,
                 "base_model_sha256": blob_ref(asked["base"]).sha256,
                 "update": blob_ref(update),
-                "event": type(body.event)(
-                    mechanism=task.policy.mechanism,
-                    clip_norm_nano=task.policy.clip_norm_nano,
-                    noise_multiplier_micro=task.policy.noise_multiplier_micro,
-                    seeded=True,
-                ),
+                "event": event_of(task, asked["round"], seeded=True),
             }
         )
         signature = "0x" + keys[account].sign(expected.signing_digest()).hex()
