@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -29,9 +30,10 @@ def tell_forecast(out: Console, found: Forecast, *, picture: Path | None) -> Non
     """Print one line a setting, then ratio study and payouts of the first."""
     first = found.outcomes[0]
     kind = "imagined" if found.imagined else "given"
+    calibrating = f", {first.calibrated_rows} calibrate" if first.calibrated_rows else ""
     out.print(
-        f"{first.trained_rows} {kind} rows ({_DIVISIONS[found.division]}); judged on "
-        f"{first.after.rows} others",
+        f"{first.trained_rows} {kind} rows train{calibrating}, {first.after.rows} others judge; "
+        f"{_DIVISIONS[found.division]}",
         soft_wrap=True,
     )
     if found.imagined:
@@ -48,6 +50,11 @@ def tell_forecast(out: Console, found: Forecast, *, picture: Path | None) -> Non
         f"within 10 %: {first.before.ppe10:.0%}"
     )
     out.print(_settings_table(found.outcomes))
+    if any(outcome.intervals is not None for outcome in found.outcomes):
+        out.print(
+            "interval: median width over estimate; covers: share of test prices that lie within",
+            soft_wrap=True,
+        )
     for outcome in found.outcomes:
         for remark in outcome.remarks:
             out.print(f"warning: {remark}", style="yellow", markup=False, soft_wrap=True)
@@ -66,9 +73,14 @@ def tell_forecast(out: Console, found: Forecast, *, picture: Path | None) -> Non
 
 def _settings_table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    headings = ("K", "rounds", "epsilon", "noise", "d", "R2", "MdAPE", "PPE10")
+    headings: tuple[str, ...] = ("K", "rounds", "epsilon", "noise", "d", "R2", "MdAPE", "PPE10")
     paid = any(outcome.payouts is not None for outcome in outcomes)
-    for heading in (*headings, *(("paid", "of budget") if paid else ())):
+    calibrated = any(outcome.intervals is not None for outcome in outcomes)
+    if calibrated:
+        headings += ("interval", "covers")
+    if paid:
+        headings += ("paid", "of budget")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
         policy, after = outcome.task.policy, outcome.after
@@ -82,6 +94,10 @@ def _settings_table(outcomes: Sequence[Outcome]) -> Table:
             f"{after.mdape:.1%}",
             f"{after.ppe10:.0%}",
         ]
+        if calibrated:
+            judged = outcome.intervals
+            cells.append("-" if judged is None else f"{judged.width:.0%}")
+            cells.append("-" if judged is None else f"{judged.covered:.1%}")
         if outcome.payouts is not None:
             cells.append(f"{outcome.payouts.paid}/{len(outcome.payouts.payouts_wei)}")
             cells.append(f"{outcome.payouts.total_wei / outcome.payouts.budget_wei:.0%}")
@@ -135,6 +151,7 @@ def forecast_as_json(found: Forecast) -> dict[str, object]:
         "rows": "imagined" if found.imagined else "given",
         "refused_rows": found.refused_rows,
         "trained_rows": first.trained_rows,
+        "calibrated_rows": first.calibrated_rows,
         "test_rows": first.after.rows,
         "division": found.division,
         "public_only": _figures(first.before),
@@ -156,10 +173,11 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
         "task_sha256": outcome.card.task_digest,
         "model_sha256": outcome.model_sha256,
         "trained_rows": outcome.trained_rows,
+        "calibrated_rows": outcome.calibrated_rows,
         "public_only": _figures(outcome.before),
         "trained": _figures(outcome.after),
         "r2_by_round": list(outcome.curve),
-        "interval_halfwidth": outcome.card.interval_halfwidth_micro / 1e6,
+        "intervals": None if outcome.intervals is None else asdict(outcome.intervals),
         "remarks": list(outcome.remarks),
         "payouts": None if payouts is None else _payouts_as_json(payouts),
         "studies": [study.model_dump(mode="json") for study in outcome.card.studies],

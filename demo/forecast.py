@@ -10,6 +10,7 @@ each contributor's own, and the grid hides that for all but about one run in a b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from dao.records import Task
 from privacy.noise import NoiseSource
-from rounds.contribution import contribution, seeded_noise
+from rounds.contribution import seeded_noise, training_update
+from rounds.estimate import estimates
 from rounds.phases import kind_of, release_of, training_round
 from rounds.state import (
     decode_state,
@@ -33,6 +35,7 @@ from rounds.step import step
 from valuation.encode import target_to_value
 from valuation.family import Family, Prepared
 from valuation.metrics import Metrics, measure
+from valuation.regressivity import UNSTRETCHED, Stretch
 
 Floats = NDArray[np.float64]
 
@@ -64,15 +67,13 @@ def train_rounds(
     residual). `initial` are the bytes of the initial model state."""
     vectors, once = family.optimiser_vectors(), _module_once(family)
     model = initial
-    for number in range(1, task.total_rounds + 1):
-        if kind_of(task, number) != "train":
-            continue
+    for number, noises in _drawn_ahead(task, len(contributors), noise_of):
         base, release = model, release_of(task, number)
         state = decode_state(task, base)
         theta = state_to_float(task, state[0])
         updates = tuple(
-            contribution(task, once, rows, theta, number=number, noise=noise_of(place, number))
-            for place, rows in enumerate(contributors)
+            training_update(task, once, rows, theta, number=number, noise=noise)
+            for rows, noise in zip(contributors, noises, strict=True)
         )
         total = sum_updates(
             [decode_update(release, update) for update in updates], length=release.length
@@ -81,6 +82,44 @@ def train_rounds(
         after = step(task, vectors, state, added, round_number=training_round(task, number))
         model = encode_state(after)
         yield TrainedRound(number=number, base=base, updates=updates, model=model)
+
+
+def _drawn_ahead(
+    task: Task, contributors: int, noise_of: NoiseOf
+) -> Iterator[tuple[int, list[NoiseSource]]]:
+    """Number and noises of every training round.
+
+    Noise is most of the work where contributors are many and does not depend on the model: while
+    one round is computed, a thread draws the next one's. Sampled steps draw what they need.
+    """
+    numbers = [n for n in range(1, task.total_rounds + 1) if kind_of(task, n) == "train"]
+
+    def draw(number: int) -> list[NoiseSource]:
+        sources = [noise_of(place, number) for place in range(contributors)]
+        if task.policy.sampling is not None:
+            return sources
+        length = release_of(task, number).length
+        return [_Drawn(source.gaussian(length), seeded=source.seeded) for source in sources]
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        ahead = thread.submit(draw, numbers[0])
+        for place, number in enumerate(numbers):
+            noises = ahead.result()
+            if place + 1 < len(numbers):
+                ahead = thread.submit(draw, numbers[place + 1])
+            yield number, noises
+
+
+class _Drawn:
+    """Noise that was drawn before: all of it is taken at once."""
+
+    def __init__(self, samples: Floats, *, seeded: bool) -> None:
+        self.seeded = seeded
+        self._samples = samples
+
+    def gaussian(self, n: int) -> Floats:
+        assert n == len(self._samples), f"{len(self._samples)} samples were drawn, {n} are asked"
+        return self._samples
 
 
 def forecast_noise(seed: int | str, *, accounts: Sequence[str] = (), task_digest: str) -> NoiseOf:
@@ -132,11 +171,14 @@ def train_in_process(
     return theta
 
 
-def judge(task: Task, family: Family, theta: Floats, test: Prepared) -> Metrics:
-    """Metrics in price units on prepared rows with residual."""
+def judge(
+    task: Task, family: Family, theta: Floats, test: Prepared, *, stretch: Stretch = UNSTRETCHED
+) -> Metrics:
+    """Metrics in price units on prepared rows with residual; of plain predictions, or of the
+    estimates that a stretch releases (`rounds.estimate`)."""
     assert test.residual is not None
     prices = target_to_value(task.target, test.offset + test.residual)
-    return measure(prices, target_to_value(task.target, family.predict(test, theta)))
+    return measure(prices, target_to_value(task.target, estimates(family, test, theta, stretch)))
 
 
 class _ModuleOnce:

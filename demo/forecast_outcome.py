@@ -12,15 +12,19 @@ import numpy as np
 from dao.cid import blob_ref
 from dao.records import ModelCard, Task
 from demo.forecast import forecast_noise, judge, train_rounds
+from demo.forecast_build import BuiltTask
+from demo.forecast_intervals import IntervalsJudged, calibrate, judge_intervals
 from demo.forecast_payouts import Payouts, Scoring
 from demo.forecast_rows import Division, divide, hold_out
 from demo.forecast_settings import Setting, remarks
+from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, make_card
+from rounds.estimate import released_stretch, stretch_of
 from rounds.state import theta_of
-from valuation.encode import Encoded, target_to_value
+from valuation.encode import Encoded
 from valuation.family import Family, Prepared
 from valuation.holdout import calibrates
-from valuation.metrics import Metrics, r2
+from valuation.metrics import Metrics
 from valuation.schema import Ints
 
 OnRound = Callable[[int], object]
@@ -30,22 +34,13 @@ _PROBES = 64
 
 
 @dataclass(frozen=True)
-class BuiltTask:
-    """A task at a setting, with its public set-up; `initial` are the initial state's bytes."""
-
-    setting: Setting
-    task: Task
-    family: Family
-    initial: bytes
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a task would give at one setting.
 
     Attributes:
         before: on the test rows, of the public rows alone. after: of the trained model.
         card: the model card to which the test rows would lead as opened sealed rows.
+        intervals: None for a task without a calibration.
         curve: R2 on the test rows before training and after each training round.
         payouts: None where nobody asked for them.
         model_sha256: of the final model state's bytes.
@@ -56,9 +51,11 @@ class Outcome:
     before: Metrics
     after: Metrics
     card: ModelCard
+    intervals: IntervalsJudged | None
     curve: tuple[float, ...]
     payouts: Payouts | None
     trained_rows: int
+    calibrated_rows: int
     remarks: tuple[str, ...]
     model_sha256: str
 
@@ -107,7 +104,8 @@ class Trial:
 
     def __init__(self, rows: Encoded, *, seed: int, division: Division, settings: int) -> None:
         self._train, self._test = hold_out(rows, seed=seed)
-        self._prepared = PreparedRows(self._train, keep=settings > 1)
+        self._prepared_train = PreparedRows(self._train, keep=settings > 1)
+        self._prepared_test = PreparedRows(self._test, keep=settings > 1)
         self._division, self._seed = division, seed
 
     def outcome(
@@ -118,45 +116,55 @@ class Trial:
         Raises:
             InputError: fewer units than contributors.
         """
-        task, family = built.task, built.family
-        contributors = self._contributors(built)
-        test = family.prepare(self._test)
+        task, family, count = built.task, built.family, built.setting.contributors
+        owner = divide(self._train, count, self._division, seed=self._seed)
+        kept_out = calibrates(task, self._train.unit_keys)
+        contributors = self._contributors(built, owner, np.flatnonzero(~kept_out))
+        test = self._prepared_test.of(family, np.arange(len(self._test.units)))
         scoring = None
         if payouts:
-            scoring = Scoring(task, family, contributors=len(contributors), judging=test)
+            scoring = Scoring(task, family, contributors=count, judging=test)
         noise_of = forecast_noise(self._seed, task_digest=task.digest())
-        state, curve = built.initial, [_r2(built, built.initial, test)]
+        before = _judged(built, built.initial, test)
+        state, curve = built.initial, [before.r2]
         for each in train_rounds(task, family, built.initial, contributors, noise_of):
             state = each.model
-            curve.append(_r2(built, state, test))
+            curve.append(_judged(built, state, test).r2)
             if scoring is not None:
                 scoring.add(each)
             on_round(each.number)
-        units = np.array([len(np.unique(rows.units)) for rows in contributors], dtype=np.int64)
+        summary = None
+        if task.calibration is not None:
+            rows = self._train.take(np.flatnonzero(kept_out))
+            summary = calibrate(built, rows, theta_of(task, state), noise_of)
+        card = self._card(built, state, test, summary)
+        stretch = stretch_of(card.stretch_center_micro, card.stretch_slope_micro)
+        units = _units_of(self._train, owner, count)
         return Outcome(
             setting=built.setting,
             task=task,
-            before=judge(task, family, theta_of(task, built.initial), test),
-            after=judge(task, family, theta_of(task, state), test),
-            card=self._card(built, state, test),
+            before=before,
+            after=judge(task, family, theta_of(task, state), test, stretch=stretch),
+            card=card,
+            intervals=judge_intervals(built, card, self._test, test, theta_of(task, state)),
             curve=tuple(curve),
             payouts=None if scoring is None else scoring.settle(units),
             trained_rows=sum(len(rows.units) for rows in contributors),
-            remarks=remarks(task, built.setting, trained_units=int(units.sum())),
+            calibrated_rows=int(kept_out.sum()),
+            remarks=remarks(task, built.setting, units=int(units.sum())),
             model_sha256=hashlib.sha256(state).hexdigest(),
         )
 
-    def _contributors(self, built: BuiltTask) -> list[Prepared]:
-        """Each one's training rows, in file order."""
-        rows = np.flatnonzero(~calibrates(built.task, self._train.unit_keys))
-        count = built.setting.contributors
-        owner = divide(self._train.take(rows), count, self._division, seed=self._seed)
-        order = np.argsort(owner, kind="stable")
-        prepared = self._prepared.of(built.family, rows[order])
-        ends = np.cumsum(np.bincount(owner, minlength=count))
+    def _contributors(self, built: BuiltTask, owner: Ints, rows: Ints) -> list[Prepared]:
+        """Each one's training rows, in file order; `owner` of all rows, `rows` that train."""
+        order = rows[np.argsort(owner[rows], kind="stable")]
+        prepared = self._prepared_train.of(built.family, order)
+        ends = np.cumsum(np.bincount(owner[rows], minlength=built.setting.contributors))
         return [_part(prepared, slice(a, b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
-    def _card(self, built: BuiltTask, state: bytes, test: Prepared) -> ModelCard:
+    def _card(
+        self, built: BuiltTask, state: bytes, test: Prepared, summary: CalibrationSummary | None
+    ) -> ModelCard:
         given = CardInput(
             task=built.task,
             task_digest=built.task.digest(),
@@ -164,8 +172,15 @@ class Trial:
             family=built.family,
             model=blob_ref(state),
             state=state,
+            summary=summary,
         )
         return make_card(given, sealed=SealedRows(encoded=self._test, prepared=test), rows=None)
+
+
+def _units_of(rows: Encoded, owner: Ints, contributors: int) -> Ints:
+    """int64[K]: how many units each contributor has."""
+    _, first = np.unique(rows.units, return_index=True)
+    return np.bincount(owner[first], minlength=contributors)
 
 
 def _part(prepared: Prepared, rows: slice) -> Prepared:
@@ -178,8 +193,7 @@ def _part(prepared: Prepared, rows: slice) -> Prepared:
     )
 
 
-def _r2(built: BuiltTask, state: bytes, test: Prepared) -> float:
-    assert test.residual is not None
-    target, theta = built.task.target, theta_of(built.task, state)
-    prices = target_to_value(target, test.offset + test.residual)
-    return r2(prices, target_to_value(target, built.family.predict(test, theta)))
+def _judged(built: BuiltTask, state: bytes, test: Prepared) -> Metrics:
+    theta = theta_of(built.task, state)
+    stretch = released_stretch(built.task, built.family, theta, None)
+    return judge(built.task, built.family, theta, test, stretch=stretch)

@@ -60,7 +60,10 @@ def forecast_page(found: Forecast, picture: str) -> str:
 
 def _rows_told(found: Forecast) -> str:
     first = found.outcomes[0]
-    told = f"{first.trained_rows} rows trained, {first.after.rows} others judge. "
+    told = f"{first.trained_rows} rows train, "
+    if first.calibrated_rows:
+        told += f"{first.calibrated_rows} calibrate the intervals, "
+    told += f"{first.after.rows} others judge. "
     if found.imagined:
         told += (
             "The rows are imagined from the public ones, in a world such as these suggest. Real "
@@ -73,12 +76,12 @@ def _rows_told(found: Forecast) -> str:
 
 def _settings(outcomes: Sequence[Outcome]) -> str:
     headings = ["contributors", "rounds", "epsilon", "noise multiplier", "parameters"]
-    headings += ["R²", "median error", "within 10 %", "paid", "of budget"]
+    headings += ["R²", "median error", "within 10 %", "interval", "covers", "paid", "of budget"]
     return _table(headings, [_setting(outcome) for outcome in outcomes])
 
 
 def _setting(outcome: Outcome) -> list[str]:
-    policy, payouts = outcome.task.policy, outcome.payouts
+    policy, payouts, judged = outcome.task.policy, outcome.payouts, outcome.intervals
     return [
         str(outcome.setting.contributors),
         str(policy.rounds),
@@ -88,6 +91,8 @@ def _setting(outcome: Outcome) -> list[str]:
         f"{outcome.after.r2:.3f}",
         f"{outcome.after.mdape:.1%}",
         f"{outcome.after.ppe10:.0%}",
+        "-" if judged is None else f"{judged.width:.0%}",
+        "-" if judged is None else f"{judged.covered:.1%}",
         "-" if payouts is None else f"{payouts.paid}",
         "-" if payouts is None else f"{payouts.total_wei / max(payouts.budget_wei, 1):.0%}",
     ]

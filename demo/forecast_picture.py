@@ -21,6 +21,8 @@ _COLOURS = ("#1b4965", "#2a9d8f", "#e76f51", "#8d5a97", "#b08900", "#6c757d")
 _MOST_LINES = len(_COLOURS)
 _COLUMNS = 2
 _WEI = 1e18
+_FARTHEST = 3.0
+"""Figures farther off are drawn at so many half widths of the accepted range."""
 
 Panel = Callable[[Any], None]
 """Draws on matplotlib axes."""
@@ -187,7 +189,8 @@ def _measures(axes: Any, *, outcomes: Sequence[Outcome]) -> None:
             value = getattr(each.card.studies[0], f"{name}_micro")
             if value is not None:
                 lower, upper = ACCEPTED[name].lower_micro, ACCEPTED[name].upper_micro
-                values.append((value - (lower + upper) / 2.0) / ((upper - lower) / 2.0))
+                placed = (value - (lower + upper) / 2.0) / ((upper - lower) / 2.0)
+                values.append(min(max(placed, -_FARTHEST), _FARTHEST))
                 places.append(row)
         axes.plot(values, places, "o", color=colour, label=_named(each))
     axes.set_yticks(
@@ -200,7 +203,7 @@ def _measures(axes: Any, *, outcomes: Sequence[Outcome]) -> None:
         fontsize="small",
     )
     axes.invert_yaxis()
-    axes.set_xlim(-3.0, 3.0)
+    axes.set_xlim(-1.05 * _FARTHEST, 1.05 * _FARTHEST)
     axes.set_xticks([-1.0, 0.0, 1.0], ["lower end", "middle", "upper end"])
     axes.set(title="The field's measures on what appraisers accept")
     axes.legend(frameon=False, fontsize="small", loc="lower left")

@@ -89,7 +89,8 @@ def taskfile_at(taskfile: TaskFile, setting: Setting) -> TaskFile:
     """The task file with a setting's numbers.
 
     More contributors than a task on chain admits are taken too: nothing in training forbids them.
-    Judging rounds are the default ones where the number of rounds is another.
+    Judging rounds are the default ones where the number of rounds is another. A noise multiplier is
+    that of training alone, so there is no calibration beside it.
     """
     privacy = taskfile.privacy.model_copy(
         update={
@@ -102,17 +103,20 @@ def taskfile_at(taskfile: TaskFile, setting: Setting) -> TaskFile:
     aggregation = taskfile.aggregation
     if setting.rounds != taskfile.privacy.rounds:
         aggregation = aggregation.model_copy(update={"judge_rounds": None})
-    return taskfile.model_copy(update={"privacy": privacy, "aggregation": aggregation})
+    changes: dict[str, object] = {"privacy": privacy, "aggregation": aggregation}
+    if setting.noise_multiplier is not None:
+        changes["calibration"] = None
+    return taskfile.model_copy(update=changes)
 
 
-def remarks(task: Task, setting: Setting, *, trained_units: int) -> tuple[str, ...]:
+def remarks(task: Task, setting: Setting, *, units: int) -> tuple[str, ...]:
     """What a reader should know before believing the figures of this setting."""
     found = []
     n, most = task.policy.public_n, task.terms.max_contributors
-    if not 0.75 * n <= trained_units <= 1.25 * n:
+    if not 0.75 * n <= units <= 1.25 * n:
         found.append(
-            f"the task expects {n} units, {trained_units} were trained: its steps are made for "
-            "the former; set public_n to what contributors will bring"
+            f"the task expects {n} units, here are {units}: its steps are made for the former; set "
+            "public_n to what contributors will bring"
         )
     if setting.contributors > most:
         found.append(f"{setting.contributors} contributors: the task admits at most {most}")

@@ -7,15 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dao.errors import InputError
-from dao.store import MemoryStore
-from demo.forecast_outcome import BuiltTask, Outcome, Trial
+from demo.forecast_build import BuiltTask, build_at
+from demo.forecast_outcome import Outcome, Trial
 from demo.forecast_rows import Division, imagined_rows
-from demo.forecast_settings import Setting, taskfile_at
-from fl_client.bundle import bundle_sha256
-from privacy import accounting
-from valuation.build import build_task
+from demo.forecast_settings import Setting
 from valuation.encode import Encoded, encode
-from valuation.loading import load_family
 from valuation.rows import check_frame
 from valuation.schema import location_of
 from valuation.table import read_table
@@ -75,7 +71,7 @@ def forecast_task(
     for place, setting in enumerate(sorted(settings, key=_noisiness), start=1):
         here = f"setting {place} of {len(settings)}: " if len(settings) > 1 else ""
         tell(f"{here}fitting the public set-up")
-        built = _built(taskfile, public_csv, setting)
+        built = build_at(taskfile, public_csv, setting)
         division = division or ("sizes" if location_of(built.task.features) is None else "places")
         if trial is None:
             tell(f"{here}preparing rows")
@@ -103,23 +99,6 @@ class _Rounds:
 def _noisiness(setting: Setting) -> tuple[int, float]:
     noise = setting.noise_multiplier or 1.0 / (setting.epsilon or 1.0)
     return setting.contributors, noise
-
-
-def _built(taskfile: TaskFile, public_csv: bytes | None, setting: Setting) -> BuiltTask:
-    store = MemoryStore()
-    task = build_task(
-        taskfile_at(taskfile, setting),
-        public_csv,
-        store.put,
-        bundle_sha256=bundle_sha256(),
-        accounting=accounting,
-    )
-    return BuiltTask(
-        setting=setting,
-        task=task,
-        family=load_family(task, store.get(task.model.setup.cid)),
-        initial=store.get(task.model.initial.cid),
-    )
 
 
 def _rows(

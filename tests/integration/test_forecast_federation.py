@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A forecast against a federation: vaults, ClientApp, coordinator and chain, on the same rows."""
+"""A forecast against a federation: vaults, ClientApp, coordinator and chain, on the same rows.
+
+tests/e2e/test_deployment.py holds it against Flower's simulation and deployment runtimes.
+"""
 
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dao.cid import blob_ref, of_digest
-from dao.records import ScoreReport, Task
-from dao.settings import load_settings
+from dao.records import ScoreReport
 from demo.devnet import Devnet
-from demo.forecast import TrainedRound, forecast_noise, train_in_process, train_rounds
-from demo.forecast_payouts import Payouts, Scoring
-from fl_client.opening import RECORDS
+from demo.forecast import train_in_process
+from demo.forecast_payouts import Scoring
 from rounds.judge import tolerance_pico
 from rounds.state import theta_of
-from tests.federation_town import FIRST_CONTRIBUTOR, Town, address
+from tests.forecast_town import (
+    NOISE_SEED,
+    accounts_of,
+    apart,
+    family_of,
+    forecast,
+    prepared,
+    together,
+)
 from tests.playing_town import CONTRIBUTORS, Played, small_town
-from valuation.encode import encode
-from valuation.family import Family, Prepared
-from valuation.loading import load_family
-from valuation.rows import check_frame, parse_csv
-
-ACCOUNTS = [address(FIRST_CONTRIBUTOR + place) for place in range(CONTRIBUTORS)]
-NOISE_SEED = "town"
 
 
 @pytest.fixture(scope="module")
@@ -41,56 +41,19 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         yield found
 
 
-def prepared(task: Task, family: Family, data: bytes) -> Prepared:
-    frame = parse_csv(data, name="rows")
-    accepted = check_frame(task, frame, with_target=True).accepted
-    return family.prepare(encode(task, frame[accepted], with_target=True))
-
-
-def records(town: Town, place: int) -> Path:
-    return load_settings(town.vault_settings(place)).vault.path / RECORDS
-
-
-def apart(town: Town, family: Family) -> list[Prepared]:
-    """Each vault's rows, prepared as the vault does."""
-    return [
-        prepared(town.task, family, records(town, place).read_bytes())
-        for place in range(CONTRIBUTORS)
-    ]
-
-
-def together(town: Town, family: Family) -> list[Prepared]:
-    """All vaults' rows prepared at once, then cut, as a forecast does."""
-    frames = [pd.read_csv(records(town, place), dtype=str) for place in range(CONTRIBUTORS)]
-    every = prepared(town.task, family, pd.concat(frames).to_csv(index=False).encode())
-    assert every.residual is not None
-    ends = np.cumsum([0, *(len(rows.units) for rows in apart(town, family))])
-    assert ends[-1] == len(every.units)
-    return [
-        Prepared(every.inputs[a:b], every.offset[a:b], every.residual[a:b], every.units[a:b])
-        for a, b in itertools.pairwise(ends)
-    ]
-
-
-def forecast(town: Town, rows: list[Prepared], family: Family) -> list[TrainedRound]:
-    initial = town.store.get(town.task.model.initial.cid)
-    noise = forecast_noise(NOISE_SEED, accounts=ACCOUNTS, task_digest=town.task.digest())
-    return list(train_rounds(town.task, family, initial, rows, noise))
-
-
 def test_the_forecast_s_updates_and_models_are_the_federation_s(played: Played) -> None:
     """Every update that a vault signed, and every model that was recorded, byte for byte."""
     town = played.town
-    family = load_family(town.task, town.store.get(town.task.model.setup.cid))
+    family, accounts = family_of(town), accounts_of(town)
     recorded = [signed.record for signed in played.records()]
     assert [len(record.receipts) for record in recorded] == [CONTRIBUTORS] * len(recorded)
     for rows in (apart(town, family), together(town, family)):
-        rounds = forecast(town, rows, family)
+        rounds = forecast(town, family, rows)
         assert len(rounds) == town.task.policy.rounds
         for found, record in zip(rounds, recorded, strict=True):
             signed = {each.body.contributor: each.body.update for each in record.receipts}
             assert [blob_ref(update) for update in found.updates] == [
-                signed[account] for account in ACCOUNTS
+                signed[account] for account in accounts
             ]
             assert blob_ref(found.model) == record.model
     committed = town.dao.ledger.task_of(town.task_id).model_digest
@@ -99,35 +62,35 @@ def test_the_forecast_s_updates_and_models_are_the_federation_s(played: Played) 
 
 def test_another_seed_or_account_leads_elsewhere(played: Played) -> None:
     town = played.town
-    family = load_family(town.task, town.store.get(town.task.model.setup.cid))
+    family, accounts = family_of(town), accounts_of(town)
     rows, initial = together(town, family), town.store.get(town.task.model.initial.cid)
     models = {
-        train_in_process(town.task, family, initial, rows, seed=seed, accounts=accounts).tobytes()
-        for seed, accounts in (
-            (NOISE_SEED, ACCOUNTS),
-            ("city", ACCOUNTS),
-            (NOISE_SEED, ACCOUNTS[::-1]),
+        train_in_process(town.task, family, initial, rows, seed=seed, accounts=drawn_for).tobytes()
+        for seed, drawn_for in (
+            (NOISE_SEED, accounts),
+            ("city", accounts),
+            (NOISE_SEED, accounts[::-1]),
             (NOISE_SEED, ()),
         )
     }
     assert len(models) == 4
-    assert theta_of(town.task, forecast(town, rows, family)[-1].model).tobytes() in models
+    assert theta_of(town.task, forecast(town, family, rows)[-1].model).tobytes() in models
 
 
 def test_the_forecast_s_payouts_are_those_on_chain(played: Played) -> None:
     """With the opened parts as held-out rows: scores within the tolerance of a replay, and money
     within what that tolerance can move."""
     town = played.town
+    family = family_of(town)
     final = town.dao.ledger.final_of(town.task_id)
     report = ScoreReport.parse(town.store.get(of_digest(final.score_digest)))
     assert report.judged_on == "sealed-rows"
-    family = load_family(town.task, town.store.get(town.task.model.setup.cid))
     parts = [pd.read_csv(io.BytesIO(part), dtype=str) for part in town.parts]
     sealed = prepared(town.task, family, pd.concat(parts).to_csv(index=False).encode())
     scoring = Scoring(town.task, family, contributors=CONTRIBUTORS, judging=sealed)
-    for each in forecast(town, together(town, family), family):
+    for each in forecast(town, family, together(town, family)):
         scoring.add(each)
-    found: Payouts = scoring.settle(np.full(CONTRIBUTORS, 40))
+    found = scoring.settle(np.full(CONTRIBUTORS, 40))
     for score, payout, result in zip(
         found.scores_pico, found.payouts_wei, report.results, strict=True
     ):
