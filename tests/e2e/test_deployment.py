@@ -31,6 +31,7 @@ from fl_client.node_key import create_node_key, public_pem
 from fl_client.supernode import SuperNode, SuperNodeConfig, node_environment
 from fl_server.context import Progress
 from tests.federation_town import COORDINATOR, Town, build_town
+from tests.forecast_town import family_of, forecast, together
 from tests.probe_bundle import probe_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,6 +203,16 @@ def test_the_deployment_comes_to_the_simulations_model(deployment: Deployment) -
     assert task.last_round == town.task.policy.rounds
     assert task.model_digest == deployment.simulated_model
     assert json.loads(log.read_text().splitlines()[-1])["model_sha256"] == task.model_digest
+
+
+def test_the_forecast_comes_to_the_simulations_model(deployment: Deployment) -> None:
+    """Neither Ray nor Flower: the same accounts, rows and seeds in one process."""
+    town = deployment.town
+    family = family_of(town)
+    rounds = forecast(town, family, together(town, family))
+    assert hashlib.sha256(rounds[-1].model).hexdigest() == deployment.simulated_model
+    # alone, this test would end before the contributors know how to be stopped
+    wait_for(lambda: all(deployment.log(place) for place in range(town.contributors)))
 
 
 def test_control_a_stock_supernode_runs_the_foreign_code(deployment: Deployment) -> None:
