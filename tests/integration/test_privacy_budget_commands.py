@@ -226,6 +226,7 @@ def test_join_refuses_what_the_ledger_cannot_afford_before_it_sends(
     change_settings(newcomer, store={"path": "../coordinator/store"})
 
 
+@pytest.mark.promise(1)
 def test_a_ledger_older_than_committed_receipts_is_refused_and_left_alone(
     trained: Town,
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_change_behind_an_open_ledger_is_seen(tmp_path: Path) -> None:
     assert file.load().length == 4
 
 
+@pytest.mark.promise(1)
 def test_another_vaults_ledger_is_refused_by_name_even_with_its_witness(tmp_path: Path) -> None:
     filled(tmp_path, account=OTHER)
     error = refused(tmp_path)
@@ -215,6 +216,7 @@ def holder(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.promise(1)
 def test_two_processes_on_one_ledger_the_second_refuses(world: VaultWorld) -> None:
     """While one serves, neither a second service nor a simulation works; a kill frees the vault."""
     first = world.open().answer(world.request())

@@ -78,6 +78,7 @@ def answered(state: LedgerState, task: str, *numbers: int) -> LedgerState:
     return state
 
 
+@pytest.mark.promise(1)
 def test_a_task_charges_the_dearer_of_training_with_survey_and_calibration() -> None:
     task = policy(2.0, rounds=4, survey=4.0, calibration=0.9)
     state = reserved(EMPTY, "t", task, limit(8.0, "gdp"))
@@ -195,6 +196,7 @@ def test_the_gaussian_filter_refuses_sampled_tasks_and_says_how_to_take_them() -
     assert not EMPTY.can_afford(task, limit(8.0, "gdp"))
 
 
+@pytest.mark.promise(1)
 def test_a_ledger_keeps_the_filter_of_its_first_entry_for_life() -> None:
     task = policy(9.0)
     for kept, other in (("gdp", "rdp"), ("rdp", "gdp")):

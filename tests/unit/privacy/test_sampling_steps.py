@@ -143,6 +143,7 @@ def test_the_update_is_that_of_a_brute_force_with_the_same_chances_and_noise(
     assert np.abs(found - still).max() > 20 * SIGMA * CLIP / 256, "the model moves between steps"
 
 
+@pytest.mark.promise(1)
 def test_an_empty_sample_still_adds_its_noise() -> None:
     """Nobody is taken in any step: what leaves is the sum of the steps' noise, not zero."""
     normals = [np.random.default_rng(2).normal(size=3) for _ in range(4)]
