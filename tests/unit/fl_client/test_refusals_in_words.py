@@ -5,6 +5,7 @@ a refusal costs nothing and lets nothing but its code out."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from vault_world import VaultWorld, world
 from dao.errors import BudgetError, CovalueError
 from fl_client.refusals import Code, code_of
 from fl_client.wire import TrainRequest
+from privacy.accounting import epsilon_of_mu, mu_of_epsilon
 
 __all__ = ["world"]
 
@@ -54,8 +56,11 @@ def test_an_exhausted_ledger_says_what_is_charged_what_it_would_be_and_the_limit
     world.adopt(world.task.model_copy(update={"title": "The task after it"}))
     error = refusal(world, world.request(), **limit)
     assert isinstance(error, BudgetError)
-    # Two tasks of epsilon 8 are one of mu * sqrt(2): by the Gaussian formula a bit below 12.
-    for words in ("charged epsilon 7.99", "it would be 12.", "limit is 9 (all at delta 1e-05)"):
+    # mu^2 of epsilon 8 is 82.4 % of that of epsilon 9, and the rest is that of epsilon 3.25.
+    mu_sq_8, mu_sq_9 = (mu_of_epsilon(epsilon, 1e-5) ** 2 for epsilon in (8.0, 9.0))
+    assert round(100 * mu_sq_8 / mu_sq_9, 1) == 82.4
+    assert epsilon_of_mu(math.sqrt(mu_sq_9 - mu_sq_8), 1e-5) == pytest.approx(3.2466, abs=1e-3)
+    for words in ("costs epsilon 7.99", "82.4%", "enough for epsilon 3.246", "limit is 9 (delta"):
         assert words in error.message
     assert "vault.max_epsilon_micro" in str(error.hint)
 
