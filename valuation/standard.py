@@ -198,7 +198,7 @@ def _location(section: LocationSection, public: pd.DataFrame | None) -> Location
         latitude, longitude = inside_latitude, inside_longitude
     middle = section.center or (float(np.median(latitude)), float(np.median(longitude)))
     scale = section.scale_metres or distance_scale(latitude, longitude, middle)
-    bandwidths = section.bandwidths_metres or default_bandwidths(scale)
+    bandwidths = section.bandwidths_metres or default_bandwidths(scale, public=public is not None)
     return LocationFeature(
         kind="location",
         latitude=section.latitude,
@@ -222,9 +222,13 @@ def distance_scale(latitude: Floats, longitude: Floats, middle: tuple[float, flo
     return max(round(float(np.median(np.concatenate([east, north])))), 1)
 
 
-def default_bandwidths(scale_metres: int) -> tuple[int, ...]:
-    """Three lengths from a tenth of the scale to above it, for Fourier features."""
-    return tuple(max(round(scale_metres * share), 1) for share in (0.1, 0.4, 1.3))
+def default_bandwidths(scale_metres: int, *, public: bool = True) -> tuple[int, ...]:
+    """Three lengths from a tenth of the scale to above it, for Fourier features.
+
+    Without public rows the scale is half the bounds' width, three times what it is with them.
+    """
+    shares = (0.1, 0.4, 1.3) if public else (0.03, 0.1, 0.4)
+    return tuple(max(round(scale_metres * share), 1) for share in shares)
 
 
 def _date(section: DateSection, public: pd.DataFrame | None) -> DateFeature:

@@ -134,7 +134,7 @@ def test_a_task_without_public_rows_is_built_from_bounds() -> None:
     assert task.model.hidden == (8, 4)
     family = load_family(task, blobs.content[task.model.setup.sha256])
     assert family.judge_rows() is None
-    assert family.parameters == (97 + 1) * 8 + 9 * 4 + 5
+    assert family.parameters == (49 + 1) * 8 + 9 * 4 + 5
     state = blobs.content[task.model.initial.sha256]
     assert len(state) == 3 * 8 * family.parameters
     area = task.features[0]
