@@ -20,6 +20,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from valuation.draft import draft_task
 from valuation.encode import Encoded, encode, indicator_columns, target_to_value
 from valuation.loading import load_family
 from valuation.metrics import Metrics, measure
+from valuation.private_rows import divide_rows
 from valuation.process import fit_process
 from valuation.rows import check_frame, parse_csv
 from valuation.schema import Floats, Ints
@@ -115,8 +117,10 @@ def make_task(
     public_n: int,
     contributors: int,
     blobs: Blobs,
+    rule: Literal["sum", "wiener"] | None = None,
 ) -> Task:
-    """Draft a task from the public rows, as `covalue task new` does, and build it."""
+    """Draft a task from the public rows, as `covalue task new` does, and build it; with `rule` the
+    draft's aggregation rule is replaced."""
     text = render_draft(
         draft_task(public, target=target),
         title="Accuracy",
@@ -127,15 +131,32 @@ def make_task(
         contributors=contributors,
         epsilon=epsilon,
     )
+    taskfile = parse_taskfile(text)
+    if rule is not None:
+        aggregation = taskfile.aggregation.model_copy(update={"rule": rule})
+        taskfile = taskfile.model_copy(update={"aggregation": aggregation})
     data = public.to_csv(index=False).encode()
-    return build_task(
-        parse_taskfile(text), data, blobs.put, bundle_sha256="0" * 64, accounting=accounting
-    )
+    return build_task(taskfile, data, blobs.put, bundle_sha256="0" * 64, accounting=accounting)
 
 
-def _accepted(task: Task, frame: pd.DataFrame) -> Encoded:
+def accepted(task: Task, frame: pd.DataFrame) -> Encoded:
     check = check_frame(task, frame, with_target=True)
     return encode(task, frame[check.accepted], with_target=True)
+
+
+def train_and_judge(
+    task: Task, blobs: Blobs, frame: pd.DataFrame, split: Split, *, seed: int
+) -> Metrics:
+    """Train a task on the split's private rows, less those that calibrate, and judge it on the
+    test rows."""
+    family = load_family(task, blobs.content[task.model.setup.sha256])
+    prepared = []
+    for k in range(int(split.owner.max()) + 1):
+        rows = accepted(task, frame.iloc[split.private[split.owner == k]])
+        prepared.append(divide_rows(task, family, rows).training)
+    initial = blobs.content[task.model.initial.sha256]
+    theta = train_in_process(task, family, initial, prepared, seed=seed)
+    return judge(task, family, theta, family.prepare(accepted(task, frame.iloc[split.test])))
 
 
 def run_family(
@@ -147,6 +168,7 @@ def run_family(
     epsilon: float,
     contributors: int,
     seed: int,
+    rule: Literal["sum", "wiener"] | None = None,
 ) -> tuple[Result, Result]:
     """Train one task; the trained model's line, and that of the public process alone."""
     start = time.perf_counter()
@@ -159,19 +181,12 @@ def run_family(
         public_n=len(split.private),
         contributors=contributors,
         blobs=blobs,
+        rule=rule,
     )
-    family = load_family(task, blobs.content[task.model.setup.sha256])
-    prepared = [
-        family.prepare(_accepted(task, frame.iloc[split.private[split.owner == k]]))
-        for k in range(contributors)
-    ]
-    initial = blobs.content[task.model.initial.sha256]
-    theta = train_in_process(task, family, initial, prepared, seed=seed)
-    test = family.prepare(_accepted(task, frame.iloc[split.test]))
-    metrics = judge(task, family, theta, test)
+    metrics = train_and_judge(task, blobs, frame, split, seed=seed)
     seconds = time.perf_counter() - start
-    public = _accepted(task, frame.iloc[split.public])
-    alone = _process_alone(task, public, _accepted(task, frame.iloc[split.test]))
+    public = accepted(task, frame.iloc[split.public])
+    alone = _process_alone(task, public, accepted(task, frame.iloc[split.test]))
     return (
         Result(
             family_name,
@@ -209,8 +224,8 @@ def public_baselines(frame: pd.DataFrame, split: Split, *, target: str, seed: in
         contributors=1,
         blobs=Blobs(),
     )
-    public = _accepted(task, frame.iloc[split.public])
-    test = _accepted(task, frame.iloc[split.test])
+    public = accepted(task, frame.iloc[split.public])
+    test = accepted(task, frame.iloc[split.test])
     assert test.target is not None
     prices = target_to_value(task.target, test.target)
     models = {
@@ -222,15 +237,15 @@ def public_baselines(frame: pd.DataFrame, split: Split, *, target: str, seed: in
     found = []
     for name, model in models.items():
         start = time.perf_counter()
-        model.fit(_columns(public), public.target)
-        estimate: Floats = np.asarray(model.predict(_columns(test)), dtype=np.float64)
+        model.fit(columns_of(public), public.target)
+        estimate: Floats = np.asarray(model.predict(columns_of(test)), dtype=np.float64)
         metrics = measure(prices, target_to_value(task.target, estimate))
         seconds = time.perf_counter() - start
         found.append(Result(name, None, 0, seed, metrics.r2, metrics.mdape, seconds))
     return found
 
 
-def _columns(rows: Encoded) -> Floats:
+def columns_of(rows: Encoded) -> Floats:
     return np.hstack([rows.attributes, rows.locations])
 
 
@@ -262,9 +277,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--keep", type=int, help="keep only so many private rows")
     parser.add_argument("--public-rows", type=int, default=PUBLIC_ROWS)
+    parser.add_argument("--rule", choices=["sum", "wiener"], help="default: as drafted")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--json", type=Path, help="write the lines to this file")
     return parser.parse_args()
+
+
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """The rows of `bench.suite`; see `bench.accuracy_bars`."""
+    from bench.accuracy_bars import accuracy_rows
+
+    return accuracy_rows(quick=quick)
 
 
 def main() -> None:
@@ -294,6 +317,7 @@ def main() -> None:
                         epsilon=epsilon,
                         contributors=contributors,
                         seed=seed,
+                        rule=given.rule,
                     )
                     print(line, file=sys.stderr, flush=True)
                     results.append(line)
