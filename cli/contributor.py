@@ -35,7 +35,9 @@ TaskArgument = Annotated[int, typer.Argument(metavar="TASK", help="The task's nu
 @app.command()
 @guard
 def init(
-    records: Annotated[Path, typer.Argument(help="CSV or Parquet with your records; it stays where it is.")],
+    records: Annotated[
+        Path, typer.Argument(help="CSV or Parquet with your records; it stays where it is.")
+    ],
     account: Annotated[
         str | None,
         typer.Option(help="Your account's address; default that of account.keystore."),

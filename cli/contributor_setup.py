@@ -25,12 +25,15 @@ def create_vault(settings: Settings, *, records: Path, account: str | None) -> d
     InputError where the records are no table, the account is not one, or a vault is there."""
     folder = settings.vault.path
     if not records.is_file():
-        raise InputError(f"{records} is not a file", hint="name the CSV or Parquet file with your records")
+        raise InputError(
+            f"{records} is not a file", hint="name the CSV or Parquet file with your records"
+        )
     try:
         read_table(records.read_bytes(), name=str(records))
     except OSError as error:
         raise InputError(
-            f"cannot read {records}: {error.strerror}", hint="name the CSV or Parquet file with your records"
+            f"cannot read {records}: {error.strerror}",
+            hint="name the CSV or Parquet file with your records",
         ) from error
     if (folder / ACCOUNT).exists():
         raise InputError(

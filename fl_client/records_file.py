@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the contributor's table (CSV or Parquet) to what the gradient needs, kept so that a round costs milliseconds.
+"""From the contributor's table (CSV or Parquet) to what the gradient needs, kept so that a round
+costs milliseconds.
 
 The prepared rows of a task lie in the vault folder as .npy files, keyed by task and data digest,
 and are memory-mapped: another process (Flower's simulation moves clients between processes) finds
