@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from dao.errors import TaskError
-from privacy import engine
+from privacy import per_sample
 from privacy.engine import clipped_sum
+from tests.unit.privacy.vmap_reference import reference_sum, shuffled_units
 
 WIDTH = 7
 
@@ -37,35 +38,11 @@ MODULES = [_linear, _mlp, _normalised]
 
 
 def _rows(units: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Units of 1 to 5 rows, shuffled, with numbers that are not contiguous."""
+    """Rows of units of 1 to 5 rows."""
     rng = np.random.default_rng(seed)
-    labels = np.repeat(rng.permutation(units) * 7 - 3, rng.integers(1, 6, units))
-    rng.shuffle(labels)
+    labels = shuffled_units(rng, units, 5)
     inputs = rng.normal(size=(len(labels), WIDTH)) * rng.lognormal(size=(len(labels), 1))
     return inputs, 2 * rng.normal(size=len(labels)), labels
-
-
-def _reference(module, inputs, targets, units, *, clip_norm, max_rows, huber) -> np.ndarray:
-    """One gradient a row by vmap; units and clipping by plain loops."""
-    weights = {name: each.detach() for name, each in module.named_parameters()}
-
-    def loss(params, x, y):
-        output = torch.func.functional_call(module, params, (x[None],)).squeeze()
-        if huber is None:
-            return 0.5 * (output - y) ** 2
-        return nn.functional.huber_loss(output, y, delta=huber)
-
-    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(
-        weights, torch.from_numpy(inputs), torch.from_numpy(targets)
-    )
-    flat = torch.cat([gradients[name].reshape(len(inputs), -1) for name in weights], dim=1).numpy()
-    total = np.zeros(flat.shape[1])
-    for unit in dict.fromkeys(units.tolist()):
-        rows = np.flatnonzero(units == unit)[:max_rows]
-        gradient = flat[rows].sum(axis=0)
-        norm = np.linalg.norm(gradient)
-        total += gradient * min(1.0, clip_norm / norm) if norm > 0 else 0.0
-    return total
 
 
 @pytest.mark.parametrize("make", MODULES)
@@ -77,18 +54,20 @@ def test_sum_is_that_of_vmap(make, huber: float | None, max_rows: int) -> None:
     inputs, targets, units = _rows(60)
     options = {"clip_norm": 1.5, "max_rows": max_rows, "huber": huber}
     ours = clipped_sum(module, inputs, targets, units, **options)
-    reference = _reference(module, inputs, targets, units, **options)
+    reference = reference_sum(module, inputs, targets, units, **options)
     assert np.linalg.norm(ours - reference) <= 1e-9 * np.linalg.norm(reference)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 2, 3, 10])
-def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
-    module = _mlp()
+def test_chunks_of_written_out_gradients_do_not_show(
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    module = _normalised()
     inputs, targets, units = _rows(25, seed=2)
     options = {"clip_norm": 0.8, "max_rows": 4, "huber": 1.0}
     whole = clipped_sum(module, inputs, targets, units, **options)
     size = sum(each.numel() for each in module.parameters())
-    monkeypatch.setattr(engine, "GRADIENT_BYTES", rows_at_once * 8 * size)
+    monkeypatch.setattr(per_sample, "GRADIENT_BYTES", rows_at_once * 8 * size)
     assert np.allclose(clipped_sum(module, inputs, targets, units, **options), whole, rtol=1e-12)
 
 
