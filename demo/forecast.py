@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dao.records import Task
+from privacy.engine import Engine
 from privacy.noise import NoiseSource
 from rounds.contribution import seeded_noise, training_update
 from rounds.estimate import estimates
@@ -65,14 +64,14 @@ def train_rounds(
 ) -> Iterator[TrainedRound]:
     """All training rounds of a task, everyone honest, on each contributor's prepared rows (with
     residual). `initial` are the bytes of the initial model state."""
-    vectors, once = family.optimiser_vectors(), _module_once(family)
-    model = initial
+    vectors, model = family.optimiser_vectors(), initial
+    engine = Engine(family.module(theta_of(task, initial)), contributors[0].inputs.shape[1])
     for number, noises in _drawn_ahead(task, len(contributors), noise_of):
         base, release = model, release_of(task, number)
         state = decode_state(task, base)
         theta = state_to_float(task, state[0])
         updates = tuple(
-            training_update(task, once, rows, theta, number=number, noise=noise)
+            training_update(task, family, rows, theta, number=number, noise=noise, engine=engine)
             for rows, noise in zip(contributors, noises, strict=True)
         )
         total = sum_updates(
@@ -179,23 +178,3 @@ def judge(
     assert test.residual is not None
     prices = target_to_value(task.target, test.offset + test.residual)
     return measure(prices, target_to_value(task.target, estimates(family, test, theta, stretch)))
-
-
-class _ModuleOnce:
-    """A family whose module is built once for the theta of a round, not once a contributor."""
-
-    def __init__(self, family: Family) -> None:
-        self._family = family
-        self._built: tuple[Floats, torch.nn.Module] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._family, name)
-
-    def module(self, theta: Floats) -> torch.nn.Module:
-        if self._built is None or self._built[0] is not theta:
-            self._built = (theta, self._family.module(theta))
-        return self._built[1]
-
-
-def _module_once(family: Family) -> Family:
-    return cast(Family, _ModuleOnce(family))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dao.errors import TaskError
 from dao.records import Task
-from privacy.engine import clipped_sum
+from privacy.engine import Engine
 from privacy.mechanism import clip_norm, encode_update, private_update
 from privacy.noise import NoiseSource, SeededNoise
 from privacy.sampling import UniformSource, sampled_update
@@ -49,8 +49,10 @@ def training_update(
     *,
     number: int,
     noise: NoiseSource,
+    engine: Engine | None = None,
 ) -> bytes:
-    """The update of a training round, from training rows with residual."""
+    """The update of a training round, from training rows with residual. An `engine` of the family's
+    module saves looking at the module again, where one model meets many contributors."""
     assert rows.residual is not None
     release, huber = release_of(task, number), task.model.huber_micro / 1e6 or None
     data = (rows.inputs, rows.residual, rows.units)
@@ -69,8 +71,9 @@ def training_update(
             random=noise,
         )
         return encode_update(noisy, release)
-    total = clipped_sum(
-        family.module(theta),
+    engine = engine or Engine(family.module(theta), rows.inputs.shape[1])
+    total = engine.clipped_sum(
+        theta,
         *data,
         clip_norm=clip_norm(task.policy),
         max_rows=max_rows,
