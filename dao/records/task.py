@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dao.canonical import (
     Address,
@@ -149,6 +149,14 @@ class PrivacyPolicy(Record):
     delta_e12: Positive
     epsilon_micro: Positive
     public_n: Positive
+
+    @model_validator(mode="after")
+    def _mechanism_fits(self) -> PrivacyPolicy:
+        if (self.mechanism == "gaussian-poisson") != (self.sampling is not None):
+            raise ValueError(
+                f"mechanism {self.mechanism!r} and sampling {self.sampling!r} disagree"
+            )
+        return self
 
 
 class ModelSpec(Record):
