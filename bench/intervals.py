@@ -51,7 +51,8 @@ class Judged:
     """What one seed's test rows show; arrays have one number for each.
 
     Attributes:
-        region: of the ten. covered, central: by our interval, by the peer's.
+        region: of the ten, for each test row within the drafted bounds.
+        covered, central: by our interval, by the peer's.
         width, central_width: mean, on the standardised target.
         value_width: mean width in the target's unit, over the peer's.
         chance, close: stated probability of being within 10 %, and whether it was.
@@ -112,10 +113,18 @@ def judge_seed(frame: pd.DataFrame, regions: Ints, *, epsilon: float, seed: int)
         held = family.prepare(rows.take(np.flatnonzero(calibrates(task, rows.unit_keys))))
         assert held.residual is not None
         residuals.append(held.offset + held.residual - family.predict(held, theta))
-    tested = frame.iloc[split.test]
+    fit = np.asarray(check_frame(task, frame.iloc[split.test], with_target=True).accepted)
+    tested = split.test[fit]
     stretch = released_stretch(task, family, theta, calibrated)
     return _judge(
-        task, family, model, theta, tested, regions[split.test], np.concatenate(residuals), stretch
+        task,
+        family,
+        model,
+        theta,
+        frame.iloc[tested],
+        regions[tested],
+        np.concatenate(residuals),
+        stretch,
     )
 
 
@@ -131,7 +140,6 @@ def _judge(
 ) -> Judged:
     rows = _accepted(task, tested)
     assert rows.target is not None
-    assert len(rows.target) == len(tested), "a test row breaks the drafted bounds"
     prediction = family.predict(family.prepare(rows), theta)
     estimate = stretch.apply(prediction)
     widths = model.widths(rows, prediction)
