@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,10 +117,8 @@ def make_task(
     public_n: int,
     contributors: int,
     blobs: Blobs,
-    rule: Literal["sum", "wiener"] | None = None,
 ) -> Task:
-    """Draft a task from the public rows, as `covalue task new` does, and build it; with `rule` the
-    draft's aggregation rule is replaced."""
+    """Draft a task from the public rows, as `covalue task new` does, and build it."""
     text = render_draft(
         draft_task(public, target=target),
         title="Accuracy",
@@ -131,12 +129,10 @@ def make_task(
         contributors=contributors,
         epsilon=epsilon,
     )
-    taskfile = parse_taskfile(text)
-    if rule is not None:
-        aggregation = taskfile.aggregation.model_copy(update={"rule": rule})
-        taskfile = taskfile.model_copy(update={"aggregation": aggregation})
     data = public.to_csv(index=False).encode()
-    return build_task(taskfile, data, blobs.put, bundle_sha256="0" * 64, accounting=accounting)
+    return build_task(
+        parse_taskfile(text), data, blobs.put, bundle_sha256="0" * 64, accounting=accounting
+    )
 
 
 def accepted(task: Task, frame: pd.DataFrame) -> Encoded:
@@ -168,7 +164,6 @@ def run_family(
     epsilon: float,
     contributors: int,
     seed: int,
-    rule: Literal["sum", "wiener"] | None = None,
 ) -> tuple[Result, Result]:
     """Train one task; the trained model's line, and that of the public process alone."""
     start = time.perf_counter()
@@ -181,7 +176,6 @@ def run_family(
         public_n=len(split.private),
         contributors=contributors,
         blobs=blobs,
-        rule=rule,
     )
     metrics = train_and_judge(task, blobs, frame, split, seed=seed)
     seconds = time.perf_counter() - start
@@ -277,7 +271,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--keep", type=int, help="keep only so many private rows")
     parser.add_argument("--public-rows", type=int, default=PUBLIC_ROWS)
-    parser.add_argument("--rule", choices=["sum", "wiener"], help="default: as drafted")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--json", type=Path, help="write the lines to this file")
     return parser.parse_args()
@@ -317,7 +310,6 @@ def main() -> None:
                         epsilon=epsilon,
                         contributors=contributors,
                         seed=seed,
-                        rule=given.rule,
                     )
                     print(line, file=sys.stderr, flush=True)
                     results.append(line)
