@@ -144,17 +144,21 @@ def _panels(found: Forecast) -> list[Panel]:
 
 def _against(axes: Any, *, outcomes: Sequence[Outcome], varied: _Varied) -> None:
     """R2 against one of the things that vary, a line for each combination of the others."""
-    others = [each for each in _VARIED if each is not varied]
+    others = [
+        each
+        for each in _VARIED
+        if each is not varied and len({each.of(outcome) for outcome in outcomes}) > 1
+    ]
     lines: dict[tuple[float, ...], list[tuple[float, float]]] = {}
-    for each in outcomes:
-        key = tuple(other.of(each) for other in others)
-        lines.setdefault(key, []).append((varied.of(each), each.after.r2))
+    for outcome in outcomes:
+        key = tuple(other.of(outcome) for other in others)
+        lines.setdefault(key, []).append((varied.of(outcome), outcome.after.r2))
     for colour, (key, points) in zip(_COLOURS, sorted(lines.items()), strict=False):
         named = ", ".join(
             f"{other.symbol} {value:.3g}" for other, value in zip(others, key, strict=True)
         )
         x, y = zip(*sorted(points), strict=True)
-        axes.plot(x, y, "o-", color=colour, label=named)
+        axes.plot(x, y, "o-", color=colour, label=named or "trained")
     if len(lines) > _MOST_LINES:
         axes.plot([], [], " ", label=f"and {len(lines) - _MOST_LINES} more")
     axes.axhline(outcomes[0].before.r2, linestyle="--", color="#888888", label="public rows only")
