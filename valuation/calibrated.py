@@ -81,7 +81,7 @@ def calibrate(
 
 
 def check_calibrated(recorded: Calibrated, recomputed: Calibrated) -> None:
-    """Compare; every number may differ by one step of its grid, but for OPEN_MICRO.
+    """Compare; every number may differ by one step of its grid.
 
     Raises:
         ReplayMismatch: names the number that differs.

@@ -102,7 +102,7 @@ def calibration_plan(
     richest = Layout(bands, MAX_REGIONS if public_rows and located else 0)
 
     def deviation(layout: Layout, share: float) -> float:
-        return _deviation(layout, share * units, contributors / mu**2)
+        return coverage_deviation(layout, share * units, contributors / mu**2)
 
     good = (share for share in SHARES if deviation(richest, share) <= GOOD_DEVIATION)
     share = next(good, SHARES[-1])
@@ -128,8 +128,14 @@ def standard_edges_micro() -> tuple[int, ...]:
     return tuple(round(edge * 1e6) for edge in edges)
 
 
-def _deviation(layout: Layout, units: float, noise_variance: float) -> float:
-    """Standard deviation of the coverage of a 90 % interval: of drawing the units, and of noise."""
+def coverage_deviation(layout: Layout, units: float, noise_variance: float) -> float:
+    """Standard deviation of the share of rows that a 90 % interval turns out to cover: from drawing
+    the calibration units, and from the noise of the counts beyond its ends.
+
+    Args:
+        units: that calibrate, in all contributors together.
+        noise_variance: of each count, summed over the contributors.
+    """
     drawn = LEVEL * (1.0 - LEVEL) / max(units, 1.0)
     noisy = layout.tables * noise_variance * _TAIL_BINS / max(units, 1.0) ** 2
     return math.sqrt(drawn + noisy)

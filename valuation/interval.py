@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 
-from dao.errors import InputError
+from dao.errors import InputError, RecordError
 from dao.records import Calibrated, Calibration, Target
 from valuation.calibrated import band_logs
 from valuation.calibration import centres_of, layout_of
@@ -32,11 +33,16 @@ _BISECTIONS = 60
 
 class ErrorModel:
     """The errors of a calibrated model: those of a row are distributed as its width times one
-    distribution. Everything follows from the set-up blob and recorded integers."""
+    distribution. Everything follows from the set-up blob and recorded integers.
+
+    Raises:
+        RecordError: what was recorded does not fit the calibration.
+    """
 
     def __init__(
         self, calibration: Calibration, calibrated: Calibrated, difficulty: Difficulty
     ) -> None:
+        _check_record(calibration, calibrated)
         self._difficulty, self._calibrated = difficulty, calibrated
         self._centres = centres_of(layout_of(calibration), difficulty)
         self._bands = np.log(np.array(calibrated.band_micro) * MICRO)
@@ -145,6 +151,18 @@ class ErrorModel:
             ratios = given[rows] / np.clip(prices, max(lower, 0.0), upper)
             result[rows[:, 0]] = ratios.std(axis=1)
         return result
+
+
+def _check_record(calibration: Calibration, calibrated: Calibrated) -> None:
+    layout, shares = layout_of(calibration), calibrated.cumulative_micro
+    sizes = len(calibrated.band_micro), len(calibrated.region_micro), len(shares)
+    expected = layout.bands, layout.regions, len(calibration.edges_micro)
+    if sizes != expected:
+        raise RecordError(f"calibrated: {sizes} bands, regions and shares, expected {expected}")
+    if any(b < a for a, b in itertools.pairwise((0, *shares, 1_000_000))):
+        raise RecordError("calibrated: cumulative_micro must rise from 0 to 1000000")
+    if calibrated.lower_micro > calibrated.upper_micro:
+        raise RecordError("calibrated: the lower end of the interval is above the upper")
 
 
 def _reach(atoms: Floats) -> Floats:
