@@ -15,7 +15,7 @@ from scipy.linalg import eigh
 from scipy.special import erf
 
 from valuation.covariance import covariance
-from valuation.landmarks import synthetic_rows
+from valuation.landmarks import scattered, synthetic_rows
 from valuation.process import FittedProcess
 from valuation.schema import Floats
 
@@ -27,6 +27,7 @@ leading directions less."""
 PRIOR_SCALE = 2.0
 """A coefficient's prior variance is the posterior eigenvalue this many times: what the process
 holds to be noise is partly learnable."""
+SCATTERED_LANDMARKS = 0.1
 LEAST_LANDMARKS = 600
 MOST_LANDMARKS = 2_000
 MAX_FEATURES = 1_500
@@ -102,12 +103,19 @@ class Eigenfeatures:
     prior: Floats
 
 
-def build_features(fitted: FittedProcess, plan: FitPlan) -> Eigenfeatures:
+def build_features(fitted: FittedProcess, plan: FitPlan, *, box: Floats | None) -> Eigenfeatures:
     """Eigenfeatures of the posterior covariance on landmarks, d chosen for the least error
-    expected under the plan's noise."""
+    expected under the plan's noise.
+
+    With a survey a tenth of the landmarks lies anywhere in `box` (`landmarks.location_box`): the
+    survey tells whether anyone has rows there. Without, steps are scaled by what rows around the
+    public ones look like, and features from elsewhere would make them unstable.
+    """
     process = fitted.process
     count = plan.landmarks
     marks = synthetic_rows(process.attributes, process.locations, count, seed=plan.seed)
+    if plan.survey_cells:
+        marks = (marks[0], scattered(marks[1], box, SCATTERED_LANDMARKS, seed=plan.seed + 4))
     to_anchors = process.to_anchors(*marks)
     posterior = covariance(process.hyper, *marks, *marks)
     posterior -= to_anchors @ fitted.inverse @ to_anchors.T

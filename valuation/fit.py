@@ -14,6 +14,7 @@ from valuation.encode import Encoded, indicator_columns
 from valuation.family import Family, JudgeRows
 from valuation.features import FitPlan, build_features
 from valuation.kernel import KernelFamily
+from valuation.landmarks import location_box
 from valuation.mlp import MlpFamily, draw_frequencies
 from valuation.process import FittedProcess, fit_process
 from valuation.schema import Floats, Schema, location_of
@@ -67,7 +68,8 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
         TaskError: too few public rows.
     """
     fitted = fit_process(public, indicator_columns(schema), seed=plan.seed)
-    features = build_features(fitted, plan)
+    box = location_box(location_of(schema.features))
+    features = build_features(fitted, plan, box=box)
     empty = JudgeRows(np.zeros((0, len(features.gain))), np.zeros(0), np.zeros(0))
     family = KernelFamily(
         process=fitted.process,
@@ -86,6 +88,7 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
             prior=features.prior,
             spread=fitted.spread,
             rows_per_unit=plan.rows_per_unit,
+            box=box,
             seed=plan.seed + 2,
         )
         family = replace(family, survey=survey)

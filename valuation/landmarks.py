@@ -7,7 +7,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from valuation.schema import Z_LIMIT, Floats
+from dao.records import LocationFeature
+from valuation.encode import EARTH_RADIUS_METRES
+from valuation.schema import MICRO, Z_LIMIT, Floats
 
 _NEIGHBOURS = 6
 _ATTRIBUTE_JITTER = 0.35
@@ -52,3 +54,32 @@ def synthetic_rows(
     either = np.where(share > 0.5, attributes[first], attributes[second])
     mixed[:, binary] = either[:, binary]
     return np.clip(mixed, -Z_LIMIT, Z_LIMIT), places
+
+
+def location_box(location: LocationFeature | None) -> Floats | None:
+    """float64[2, 2]: lowest and highest east, lowest and highest north that a task admits, in its
+    scaled units; None without a location."""
+    if location is None:
+        return None
+    latitude = location.center_latitude_micro * MICRO
+    metres = EARTH_RADIUS_METRES * np.pi / 180.0 / location.scale_metres
+    east = np.array([location.west_micro, location.east_micro]) * MICRO
+    north = np.array([location.south_micro, location.north_micro]) * MICRO
+    east = (east - location.center_longitude_micro * MICRO) * np.cos(np.radians(latitude)) * metres
+    return np.stack([east, (north - latitude) * metres])
+
+
+def scattered(places: Floats, box: Floats | None, share: float, *, seed: int) -> Floats:
+    """The same places, but a share of them anywhere within the task's bounds: contributors may
+    bring rows from where no public row lies.
+
+    Args:
+        places: float64[n, 2 or 0]. box: `location_box`.
+    """
+    if box is None:
+        return places
+    random = np.random.default_rng(seed)
+    moved = random.permutation(len(places))[: int(share * len(places))]
+    result = places.copy()
+    result[moved] = box[:, 0] + random.random((len(moved), 2)) * (box[:, 1] - box[:, 0])
+    return result

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from scipy.cluster.vq import kmeans2
 
 from dao.errors import RecordError, TaskError
-from valuation.landmarks import synthetic_rows
+from valuation.landmarks import scattered, synthetic_rows
 from valuation.process import PublicProcess
 from valuation.schema import Floats, Ints
 from valuation.tensors import Arrays, Layout
 
 SURVEY_ROWS = 3_000
+SCATTERED_ROWS = 0.25
 _ITERATIONS = 30
 _CHUNK = 20_000
 
@@ -135,9 +136,11 @@ def draw_survey(
     prior: Floats,
     spread: float,
     rows_per_unit: float,
+    box: Floats | None,
     seed: int,
 ) -> Survey:
-    """Synthetic rows around the public ones, and exactly `cells` cells by k-means on them.
+    """Synthetic rows around the public ones, a quarter of them anywhere in `box`
+    (`landmarks.location_box`), and exactly `cells` cells by k-means on them.
 
     Raises:
         TaskError: the public rows lie in fewer places than there are to be cells.
@@ -145,6 +148,7 @@ def draw_survey(
     attributes, locations = synthetic_rows(
         process.attributes, process.locations, SURVEY_ROWS, seed=seed
     )
+    locations = scattered(locations, box, SCATTERED_ROWS, seed=seed + 1)
     points = survey_space(process, attributes, locations)
     if len(np.unique(points, axis=0)) < cells:
         raise TaskError(

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load, save
 from valuation_world import sales
@@ -18,6 +21,8 @@ from valuation.encode import Encoded
 from valuation.features import FitPlan
 from valuation.fit import fit_kernel_setup
 from valuation.kernel import KernelFamily
+from valuation.landmarks import location_box, scattered
+from valuation.schema import location_of
 from valuation.survey import draw_survey
 from valuation.task_text import render_draft
 from valuation.taskfile import parse_taskfile
@@ -164,7 +169,15 @@ def test_a_unit_of_several_rows_is_in_the_set_up() -> None:
 def test_more_cells_than_places_are_refused(surveyed: Surveyed) -> None:
     process = surveyed[0].process
     with pytest.raises(TaskError, match="cells"):
-        draw_survey(process, cells=5_000, prior=np.ones(3), spread=0.3, rows_per_unit=1.0, seed=0)
+        draw_survey(
+            process,
+            cells=5_000,
+            prior=np.ones(3),
+            spread=0.3,
+            rows_per_unit=1.0,
+            box=None,
+            seed=0,
+        )
 
 
 def test_a_rule_follows_from_the_set_up(surveyed: Surveyed) -> None:
@@ -177,3 +190,46 @@ def test_a_rule_follows_from_the_set_up(surveyed: Surveyed) -> None:
         np.full((4, CELLS), 25.0),
     )
     assert rule.weights.shape == (4, family.parameters, family.parameters)
+
+
+def test_landmarks_and_survey_reach_to_the_bounds_of_the_task(surveyed: Surveyed) -> None:
+    """Contributors may bring rows from where no public row lies: synthetic rows are there too,
+    within the bounds, and cells divide what lies outside the public rows."""
+    family, _, plan, public = surveyed
+    survey = family.survey
+    assert survey is not None
+    location = location_of(plan.schema.features)
+    assert location is not None
+    corners = pd.DataFrame(
+        {
+            location.latitude: [location.south_micro, location.north_micro],
+            location.longitude: [location.west_micro, location.east_micro],
+        }
+    )
+    box = location_box(location)
+    assert box is not None
+    inside = (public.locations > box[:, 0]).all() and (public.locations < box[:, 1]).all()
+    assert inside
+    east, north = (corners[c] * 1e-6 for c in (location.longitude, location.latitude))
+    lat0, lon0 = location.center_latitude_micro * 1e-6, location.center_longitude_micro * 1e-6
+    metres = 6_371_008.8 * math.pi / 180.0
+    for axis, degrees in ((0, (east - lon0) * math.cos(math.radians(lat0))), (1, north - lat0)):
+        np.testing.assert_allclose(box[axis], degrees * metres / location.scale_metres)
+    for places, least in ((family.landmark_locations, 0.02), (survey.locations, 0.05)):
+        outside = (places < public.locations.min(axis=0) - 0.5).any(axis=1)
+        outside |= (places > public.locations.max(axis=0) + 0.5).any(axis=1)
+        assert outside.mean() > least
+        assert ((places[outside] >= box[:, 0] - 2.0) & (places[outside] <= box[:, 1] + 2.0)).all()
+    lone = (np.abs(survey.centers) > np.abs(public.locations).max(axis=0)).any(axis=1)
+    assert lone.any()
+
+
+def test_scattering_moves_the_share_and_nothing_else() -> None:
+    places = np.random.default_rng(0).normal(size=(400, 2))
+    box = np.array([[10.0, 12.0], [-5.0, -4.0]])
+    moved = scattered(places, box, 0.25, seed=1)
+    changed = (moved != places).any(axis=1)
+    assert changed.sum() == 100
+    assert ((moved[changed] >= box[:, 0]) & (moved[changed] <= box[:, 1])).all()
+    np.testing.assert_array_equal(scattered(places, None, 0.25, seed=1), places)
+    assert location_box(None) is None
