@@ -27,6 +27,7 @@ def named_artefacts(played: Played) -> dict[str, str]:
     root = ledger.checkpoint_of(task_id, 1).checkpoint.records_root
     checkpoint = read_checkpoint(store, root, index=1)
     signed = read_records(store, checkpoint)[3]
+    number = signed.record.position.round
     report = read_report(store, ledger.final_of(task_id).score_digest)
     task = read_task(store, digest)
     assert task.public_rows is not None
@@ -34,8 +35,8 @@ def named_artefacts(played: Played) -> dict[str, str]:
         "set-up": task.model.setup,
         "initial model": task.model.initial,
         "public rows": task.public_rows,
-        "round 14, record": checkpoint.records[3],
-        f"round 14, update of {signed.record.receipts[0].body.contributor}": (
+        f"round {number}, record": checkpoint.records[3],
+        f"round {number}, update of {signed.record.receipts[0].body.contributor}": (
             signed.record.receipts[0].body.update
         ),
         "validation part 1": report.parts[1].rows,
@@ -44,7 +45,7 @@ def named_artefacts(played: Played) -> dict[str, str]:
     cids["task"] = of_digest(digest)
     cids["checkpoint 1"] = of_digest(root)
     cids["score report"] = of_digest(report.digest())
-    cids["round 14, model"] = signed.record.model.cid
+    cids[f"round {number}, model"] = signed.record.model.cid
     return cids
 
 
