@@ -46,13 +46,6 @@ class PolicyFloor:
 def check_policy(task: Task, floor: PolicyFloor) -> None:
     """Refused(policy) naming the limit that the task breaks, or the epsilon that it misstates."""
     policy = task.policy
-    if (policy.mechanism == "gaussian-poisson") != (policy.sampling is not None):
-        raise Refused(
-            Code.POLICY,
-            f"the task's mechanism is {policy.mechanism}, and it "
-            + ("samples" if policy.sampling else "does not sample"),
-            hint="the task is wrong: tell its proposer, and challenge it",
-        )
     epsilon_micro = policy_epsilon_micro(policy)
     if not states_enough(policy):
         raise Refused(

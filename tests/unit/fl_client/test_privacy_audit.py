@@ -20,7 +20,7 @@ from dao.errors import InputError
 from dao.records import Calibration, PrivacyPolicy, PrivacyUnit, Sampling
 from fl_client.privacy_audit import PrivacyAudit, audit_vault
 from privacy.accounting import policy_epsilon_micro
-from privacy.engine import clipped_sum
+from privacy.engine import Engine
 from privacy.mechanism import Release, least_grid_bits, noise_deviation, private_update
 from privacy.noise import NoiseSource
 from privacy.sampling import sampled_update
@@ -29,6 +29,7 @@ from valuation.calibration import residual_histogram
 __all__ = ["world"]
 
 TRIALS = 300
+CLIPPED_SUM = Engine.clipped_sum
 MAX_ROWS = 3
 
 
@@ -63,41 +64,44 @@ def halved_noise(total: Any, release: Release, *, noise: NoiseSource) -> bytes:
     return np.rint(np.ldexp(finer.astype(float), release.grid_bits - bits)).astype("<i8").tobytes()
 
 
-def skipped_clip(*data: Any, clip_norm: float, **others: Any) -> Any:
-    return clipped_sum(*data, clip_norm=1e6 * clip_norm, **others)
+def skipped_clip(engine: Engine, *data: Any, clip_norm: float, **others: Any) -> Any:
+    return CLIPPED_SUM(engine, *data, clip_norm=1e6 * clip_norm, **others)
 
 
-def doubled_clip(*data: Any, clip_norm: float, **others: Any) -> Any:
-    return clipped_sum(*data, clip_norm=2 * clip_norm, **others)
+def doubled_clip(engine: Engine, *data: Any, clip_norm: float, **others: Any) -> Any:
+    return CLIPPED_SUM(engine, *data, clip_norm=2 * clip_norm, **others)
 
 
-def clipped_by_the_row(module: Any, x: Any, y: Any, units: Any, **others: Any) -> Any:
-    return clipped_sum(module, x, y, np.arange(len(units)), **others)
+def clipped_by_the_row(engine: Engine, *data: Any, **others: Any) -> Any:
+    *rows, units = data
+    return CLIPPED_SUM(engine, *rows, np.arange(len(units)), **others)
 
 
-def norm_of_parts(module: Any, x: Any, y: Any, units: Any, **others: Any) -> Any:
+def norm_of_parts(engine: Engine, *data: Any, **others: Any) -> Any:
     """As if the norm of a unit's sum were the root of its rows' squared norms: cross terms lost.
     Of equal rows that is too small by the root of their number."""
+    units = data[-1]
     counted = np.minimum(np.bincount(units)[units], MAX_ROWS)
     others["clip_norm"] *= float(np.sqrt(counted.max()))
-    return clipped_sum(module, x, y, units, **others)
+    return CLIPPED_SUM(engine, *data, **others)
 
 
 @pytest.mark.parametrize(
     ("place", "fault"),
     [
-        ("private_update", halved_noise),
-        ("clipped_sum", skipped_clip),
-        ("clipped_sum", doubled_clip),
-        ("clipped_sum", clipped_by_the_row),
-        ("clipped_sum", norm_of_parts),
+        (rounds.contribution, halved_noise),
+        (Engine, skipped_clip),
+        (Engine, doubled_clip),
+        (Engine, clipped_by_the_row),
+        (Engine, norm_of_parts),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_faulty_mechanism_is_caught(
-    grouped: VaultWorld, monkeypatch: pytest.MonkeyPatch, place: str, fault: Callable[..., Any]
+    grouped: VaultWorld, monkeypatch: pytest.MonkeyPatch, place: Any, fault: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(rounds.contribution, place, fault)
+    name = "clipped_sum" if place is Engine else "private_update"
+    monkeypatch.setattr(place, name, fault)
     audit = attacked(grouped)
     assert not audit.holds
     assert audit.proven_epsilon_micro > audit.claimed_epsilon_micro

@@ -37,7 +37,7 @@ from dao.records import (
 )
 from dao.store import MemoryStore
 from inference.provider import TaskDigests
-from valuation.mlp import OUTPUT_SCALE
+from valuation.mlp import BARE_FREQUENCIES_PER_BANDWIDTH, OUTPUT_SCALE
 from valuation.ratio_study import ratio_studies
 
 REGISTRY = "0x" + "11" * 20
@@ -45,7 +45,8 @@ LEDGER = "0x" + "22" * 20
 MEMBERS = tuple("0x" + f"{index:02x}" * 20 for index in (0xA1, 0xA2, 0xA3))
 CHAIN_ID = 31337
 GRID_BITS = 40
-# log(area), rooms, rooms is missing, apartment, detached, date; then 32 waves of location
+# log(area), rooms, rooms is missing, apartment, detached, date; then 16 waves of location
+WAVES = BARE_FREQUENCIES_PER_BANDWIDTH
 WEIGHTS = (0.8, 0.1, -0.05, -0.3, 0.4, 0.15)
 BIAS = 0.25
 HALF_WIDTH_MICRO = 200_000
@@ -140,7 +141,7 @@ def _task(store: MemoryStore, setup: BlobRef, initial: BlobRef) -> Task:
         ),
         model=ModelSpec(
             family="mlp",
-            parameters=len(WEIGHTS) + 32 + 1,
+            parameters=len(WEIGHTS) + WAVES + 1,
             hidden=(),
             update_grid_bits=20,
             model_grid_bits=GRID_BITS,
@@ -217,7 +218,7 @@ def _card(task: Task, model: BlobRef) -> ModelCard:
 def model_bytes(bias: float = BIAS) -> bytes:
     """State of the linear model: theta, and Adam's two moments at zero. The family multiplies its
     network's output by a constant, which is taken out here."""
-    parameters = np.array([*WEIGHTS, *[0.0] * 32, bias]) / OUTPUT_SCALE
+    parameters = np.array([*WEIGHTS, *[0.0] * WAVES, bias]) / OUTPUT_SCALE
     integers = np.rint(parameters * 2.0**GRID_BITS).astype("<i8")
     return integers.tobytes() + bytes(2 * integers.nbytes)
 
@@ -277,7 +278,7 @@ class World:
 def released_world() -> World:
     """One release, standing, with all of its content in the store."""
     store = MemoryStore()
-    setup = store.put(save({"frequencies": np.zeros((2, 32)), "phases": np.zeros(32)}))
+    setup = store.put(save({"frequencies": np.zeros((2, WAVES)), "phases": np.zeros(WAVES)}))
     model = store.put(model_bytes())
     task = _task(store, setup, model)
     task_ref = store.put(task.canonical())
