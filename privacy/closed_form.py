@@ -50,12 +50,12 @@ class ClosedForm:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         kept = 2 * sum(graph.widths) - graph.columns
-        self._chunk = int(np.clip(CHUNK_BYTES // (8 * kept), LEAST_CHUNK, MOST_CHUNK))
+        self._chunk = min(max(CHUNK_BYTES // (8 * kept), LEAST_CHUNK), MOST_CHUNK)
         weights = sum(layer.inputs * layer.outputs for _, layer in graph.layers)
         widths = sum(layer.inputs + layer.outputs for _, layer in graph.layers)
         paired = math.isqrt((weights + WRITING_COST) // widths)
         self._most_paired = min(max(paired, 2), LEAST_CHUNK)
-        self._passes = Passes(graph, 0)
+        self._passes: Passes | None = None
 
     def clipped_sum(
         self,
@@ -69,11 +69,9 @@ class ClosedForm:
     ) -> Floats:
         """As `privacy.engine.Engine.clipped_sum`, of rows already grouped."""
         with np.errstate(all="ignore"):
-            # A whole chunk of buffers is only worth its memory where there are as many rows.
-            if self._passes.rows < min(self._chunk, units.rows):
-                self._passes = Passes(self.graph, min(self._chunk, units.rows))
-            self._passes.set_parameters(theta)
-            call = _Call(self._passes, theta, clip_norm=clip_norm, huber=huber)
+            passes = self._buffers(units.rows)
+            passes.set_parameters(theta)
+            call = _Call(passes, theta, clip_norm=clip_norm, huber=huber)
             sizes, order = units.sizes, units.order
             if sizes is None:
                 for rows in _stretches(units.rows, self._chunk):
@@ -90,6 +88,13 @@ class ClosedForm:
             for rows, members in _whole_units(sizes, self._chunk):
                 call.add(*_pick(inputs, targets, rows, order), sizes[members])
             return call.total
+
+    def _buffers(self, rows: int) -> Passes:
+        """Room for a chunk, or for all rows where these are fewer."""
+        rows = min(rows, self._chunk)
+        if self._passes is None or self._passes.rows < rows:
+            self._passes = Passes(self.graph, rows)
+        return self._passes
 
 
 class _Call:

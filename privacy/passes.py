@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.graph import Elementwise, Graph, Linear
+from privacy.graph import Combine, Elementwise, Graph, Linear, Step
 from privacy.unit_norms import LayerRows
 
 Floats = NDArray[np.float64]
@@ -41,12 +41,16 @@ class Passes:
         self._layers = graph.layers
         self._in_place = _in_place(graph)
         self._trained = _depends_on_parameters(graph)
+        widths = graph.widths
         self._value_buffers = [
             _aligned(0 if shared else rows, width)
-            for width, shared in zip(graph.widths, [True, *self._in_place], strict=True)
+            for width, shared in zip(widths, [True, *self._in_place], strict=True)
         ]
-        self._slope_buffers = [_aligned(rows, width) for width in graph.widths]
-        self._scratch = _aligned(rows, max(graph.widths)).reshape(-1)
+        self._slope_buffers = [
+            _aligned(rows if trained else 0, width)
+            for width, trained in zip(widths, self._trained, strict=True)
+        ]
+        self._scratch = _aligned(rows, _widest_temporary(graph)).reshape(-1)
         self._products = [_aligned(layer.outputs, layer.inputs) for _, layer in self._layers]
         self._weights: dict[int, tuple[Floats, Floats | None]] = {}
         self._transposed: dict[int, Floats] = {}
@@ -237,9 +241,23 @@ def _cuts(rows: int, cost: int) -> tuple[slice, ...]:
 def _aligned(rows: int, width: int) -> Floats:
     """An empty array that begins on a cache line, as vector instructions like it."""
     size = rows * width
+    if size == 0:
+        return np.empty((rows, width))
     buffer = np.empty(size + 8)
-    start = -buffer.ctypes.data % 64 // 8
+    start = -buffer.__array_interface__["data"][0] % 64 // 8
     return buffer[start : start + size].reshape(rows, width)
+
+
+def _widest_temporary(graph: Graph) -> int:
+    """Of what `Passes` puts into its scratch space: values but the input, and inputs of layers that
+    are narrower than their outputs."""
+    narrow = [layer.inputs for _, layer in graph.layers if layer.inputs < layer.outputs]
+    combined = [graph.widths[each] for step in graph.steps for each in _others(step)]
+    return max([*graph.widths[1:], *narrow, *combined])
+
+
+def _others(step: Step) -> tuple[int, ...]:
+    return step.sources[1:] if isinstance(step, Combine) else ()
 
 
 def _in_place(graph: Graph) -> list[bool]:

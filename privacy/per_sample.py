@@ -20,6 +20,7 @@ from opacus.validators import ModuleValidator
 from torch import nn
 
 from dao.errors import TaskError
+from privacy.tracing import made_up_rows
 from privacy.units import Units
 
 GRADIENT_BYTES = 1 << 22
@@ -40,8 +41,7 @@ class PerSample:
     def __init__(self, module: nn.Module, columns: int) -> None:
         check_module(module)
         plain = copy.deepcopy(module).double().train()
-        generator = torch.Generator().manual_seed(0)
-        rows = torch.randn(PROBE_ROWS, columns, generator=generator, dtype=torch.float64)
+        rows = made_up_rows(PROBE_ROWS, columns)
         check_rows_apart(plain, rows)
         try:
             self._module = GradSampleModule(copy.deepcopy(plain), loss_reduction="sum")
@@ -175,7 +175,7 @@ def _check_gradients(sampled: GradSampleModule, plain: nn.Module, rows: torch.Te
     found = _sample_gradients(sampled, rows, torch.ones_like)
     for place in range(len(rows)):
         plain.zero_grad()
-        plain(rows[place : place + 1]).sum().backward()
+        plain(rows[place : place + 1].clone()).sum().backward()
         first = 0
         for name, each in plain.named_parameters():
             expected = torch.zeros_like(each) if each.grad is None else each.grad

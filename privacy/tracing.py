@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -79,9 +80,7 @@ def trace(module: nn.Module, columns: int) -> Graph | None:
     weights = list(module.parameters())
     if not weights or any(each.dtype != weights[0].dtype for each in weights):
         return None
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(PROBE_ROWS, columns, generator=generator, dtype=torch.float64)
-    rows = rows.to(weights[0].dtype)
+    rows = made_up_rows(PROBE_ROWS, columns).to(weights[0].dtype, copy=True)
     recorder = _Recorder(rows, weights)
     try:
         with torch.enable_grad(), recorder:
@@ -90,6 +89,13 @@ def trace(module: nn.Module, columns: int) -> Graph | None:
     except (_NoClosedForm, RuntimeError):
         # A RuntimeError is the module's own: it comes again where the caller runs it.
         return None
+
+
+@lru_cache(maxsize=64)
+def made_up_rows(rows: int, columns: int) -> torch.Tensor:
+    """Standard normal numbers, always the same; to be copied before they are used."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
 
 
 class _Recorder(TorchFunctionMode):
