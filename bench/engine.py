@@ -1,18 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DP engine against plain SGD and against Opacus, and its sums against torch.func.vmap.
 
-    OMP_NUM_THREADS=1 python -m bench.engine
+    python -m bench.engine
 
-One epoch over 20,000 rows by shuffled slices, MLP 8-64-64-1 with Tanh, squared error, in CPU
-seconds of one thread. All take the same rows in the same batches, in float64 as the product does:
-
-- the engine: clipped sums, secure noise for every parameter, a step on the parameter vector;
-- plain SGD: forward, backward and `torch.optim.SGD` on slices of two tensors, no DataLoader;
-- Opacus: `GradSampleModule` with `DPOptimizer`, or its ghost clipping, on the same slices (no
-  DataLoader, no accountant), in its secure mode, which also makes each sample from several. Its
-  generator is torch's own: the cryptographic one that Opacus names is not maintained.
-
-Ours and the peers take turns, and the median of the ratios of a turn counts.
+In CPU seconds of one thread for one epoch (`bench.dp_epochs`). Ours and the peers take turns, and
+the median of the ratios of a turn counts.
 """
 
 from __future__ import annotations
@@ -26,145 +18,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
-from opacus.grad_sample import GradSampleModuleFastGradientClipping
-from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
-from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 
+from bench.dp_epochs import (
+    COLUMNS,
+    MOST_UNIT_ROWS,
+    ROWS,
+    Epoch,
+    Floats,
+    engine_epoch,
+    ghost_epoch,
+    hooks_epoch,
+    network,
+    plain_epoch,
+    table,
+    unit_labels,
+)
 from privacy.engine import Engine, parameter_vector
-from privacy.noise import SecureNoise
 
-ROWS, COLUMNS, WIDTH = 20_000, 8, 64
-CLIP_NORM, NOISE_MULTIPLIER, RATE = 1.0, 1.0, 0.01
 TURNS = 9
-MOST_UNIT_ROWS = 20
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Epoch = Callable[[], None]
-
+Row = dict[str, Any]
 PLAIN_BARS = {256: 1.5, 4096: 1.3, ROWS: 1.3}
 HOOKS_BARS = {256: 8.0, 4096: 25.0}
 GHOST_BARS = {256: 6.0, 4096: 20.0}
 ERROR_BAR = 1e-6
-
-
-def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
-    """MLP 8-64-64-1."""
-    return nn.Sequential(
-        nn.Linear(COLUMNS, WIDTH),
-        nn.Tanh(),
-        nn.Linear(WIDTH, WIDTH),
-        nn.Tanh(),
-        nn.Linear(WIDTH, 1),
-    ).to(dtype)
-
-
-def table() -> tuple[Floats, Floats]:
-    """Rows [n, 8] and targets [n]."""
-    random = np.random.default_rng(0)
-    inputs = random.normal(size=(ROWS, COLUMNS))
-    return inputs, np.sin(inputs.sum(axis=1)) + 0.1 * random.normal(size=ROWS)
-
-
-def unit_labels() -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Units of 1 to 20 rows, in the order of the rows."""
-    sizes = np.random.default_rng(1).integers(1, MOST_UNIT_ROWS + 1, ROWS)
-    return np.repeat(np.arange(ROWS), sizes)[:ROWS]
-
-
-def engine_epoch(batch: int, *, grouped: bool = False) -> Epoch:
-    """Ours. With `grouped`, units of 1 to 20 rows that stand together, in the order of the rows."""
-    inputs, targets = table()
-    module = network()
-    engine, theta, noise = Engine(module, COLUMNS), parameter_vector(module), SecureNoise()
-    units = unit_labels() if grouped else np.arange(ROWS)
-    deviation = NOISE_MULTIPLIER * CLIP_NORM
-
-    def epoch() -> None:
-        order = np.arange(ROWS) if grouped else np.random.default_rng().permutation(ROWS)
-        for first in range(0, ROWS, batch):
-            rows = order[first : first + batch]
-            update = engine.clipped_sum(
-                theta,
-                inputs[rows],
-                targets[rows],
-                units[rows],
-                clip_norm=CLIP_NORM,
-                max_rows=MOST_UNIT_ROWS,
-                huber=None,
-            )
-            update += deviation * noise.gaussian(len(theta))
-            theta[:] -= (RATE / batch) * update
-
-    return epoch
-
-
-def _torch_epoch(
-    batch: int, step: Callable[[torch.Tensor, torch.Tensor], None], dtype: torch.dtype
-) -> Epoch:
-    inputs, targets = table()
-    rows, wanted = torch.from_numpy(inputs).to(dtype), torch.from_numpy(targets).to(dtype)[:, None]
-
-    def epoch() -> None:
-        order = torch.randperm(ROWS)
-        for first in range(0, ROWS, batch):
-            chosen = order[first : first + batch]
-            step(rows[chosen], wanted[chosen])
-
-    return epoch
-
-
-def plain_epoch(batch: int, dtype: torch.dtype = torch.float64) -> Epoch:
-    """SGD without privacy."""
-    module, criterion = network(dtype), nn.MSELoss()
-    optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
-
-    def step(rows: torch.Tensor, wanted: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        criterion(module(rows), wanted).backward()
-        optimizer.step()
-
-    return _torch_epoch(batch, step, dtype)
-
-
-def hooks_epoch(batch: int) -> Epoch:
-    """Opacus with per-sample gradients by hooks."""
-    module = GradSampleModule(network())
-    criterion = nn.MSELoss()
-    optimizer = DPOptimizer(
-        torch.optim.SGD(module.parameters(), lr=RATE),
-        noise_multiplier=NOISE_MULTIPLIER,
-        max_grad_norm=CLIP_NORM,
-        expected_batch_size=batch,
-        secure_mode=True,
-    )
-
-    def step(rows: torch.Tensor, wanted: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        criterion(module(rows), wanted).backward()
-        optimizer.step()
-
-    return _torch_epoch(batch, step, torch.float64)
-
-
-def ghost_epoch(batch: int) -> Epoch:
-    """Opacus with ghost clipping."""
-    module = GradSampleModuleFastGradientClipping(network(), max_grad_norm=CLIP_NORM)
-    optimizer = DPOptimizerFastGradientClipping(
-        torch.optim.SGD(module.parameters(), lr=RATE),
-        noise_multiplier=NOISE_MULTIPLIER,
-        max_grad_norm=CLIP_NORM,
-        expected_batch_size=batch,
-        secure_mode=True,
-    )
-    criterion = DPLossFastGradientClipping(module, optimizer, nn.MSELoss())
-
-    def step(rows: torch.Tensor, wanted: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        criterion(module(rows), wanted).backward()
-        optimizer.step()
-
-    return _torch_epoch(batch, step, torch.float64)
 
 
 def take_turns(epochs: dict[str, Epoch], turns: int = TURNS) -> dict[str, Floats]:
@@ -180,74 +57,74 @@ def take_turns(epochs: dict[str, Epoch], turns: int = TURNS) -> dict[str, Floats
     return seconds
 
 
-def _batch_name(batch: int) -> str:
-    return "full batch" if batch == ROWS else f"batch {batch}"
+def _cost(name: str, seconds: dict[str, Floats], ours: str, peer: str, bar: float | None) -> Row:
+    """How many times the peer's seconds ours takes: the median over turns, at most the bar."""
+    value = float(np.median(seconds[ours] / seconds[peer]))
+    holds = bar is None or value <= bar
+    return _row(name, seconds, ours, peer, value, "stated" if bar is None else f"<= {bar:g}", holds)
 
 
-def _ratio_row(
-    name: str, seconds: dict[str, Floats], above: str, below: str, peer: str, bar: float | None
-) -> dict[str, Any]:
-    """The median over turns of seconds[above] / seconds[below], at most the bar where ours is
-    above, at least where ours is below."""
-    value = float(np.median(seconds[above] / seconds[below]))
-    at_most = peer == below
-    ours = below if peer == above else above
+def _gain(name: str, seconds: dict[str, Floats], peer: str, bar: float | None) -> Row:
+    """How many times the engine's seconds the peer takes: the median over turns, at least the
+    bar."""
+    value = float(np.median(seconds[peer] / seconds["engine"]))
+    holds = bar is None or value >= bar
+    bar_text = "stated" if bar is None else f">= {bar:g}"
+    return _row(name, seconds, "engine", peer, value, bar_text, holds)
+
+
+def _row(
+    name: str,
+    seconds: dict[str, Floats],
+    ours: str,
+    peer: str,
+    value: float,
+    bar: str,
+    holds: bool,
+) -> Row:
     return {
         "name": name,
         "ours": f"{1e3 * np.median(seconds[ours]):.1f} ms",
         "peer": f"{peer}: {1e3 * np.median(seconds[peer]):.1f} ms",
         "value": value,
         "unit": "ratio",
-        "bar": "stated" if bar is None else f"{'<=' if at_most else '>='} {bar:g}",
-        "holds": bar is None or (value <= bar if at_most else value >= bar),
+        "bar": bar,
+        "holds": holds,
     }
 
 
-def speed_rows(batch: int) -> list[dict[str, Any]]:
-    """All comparisons at one batch size."""
+def speed_rows(batch: int) -> list[Row]:
+    """All comparisons at one batch size. Only those in the engine's own float64 have a bar."""
+    single = torch.float32
+    opacus = {"Opacus hooks": (hooks_epoch, HOOKS_BARS), "Opacus ghost": (ghost_epoch, GHOST_BARS)}
+    grouped = f"engine, units of 1-{MOST_UNIT_ROWS} rows"
     epochs = {
         "engine": engine_epoch(batch),
+        grouped: engine_epoch(batch, grouped=True),
         "plain SGD": plain_epoch(batch),
-        "plain SGD in float32": plain_epoch(batch, torch.float32),
-        "engine, units of 1-20 rows": engine_epoch(batch, grouped=True),
+        "plain SGD in float32": plain_epoch(batch, single),
     }
     if batch in HOOKS_BARS:
-        epochs |= {"Opacus hooks": hooks_epoch(batch), "Opacus ghost": ghost_epoch(batch)}
+        for peer, (epoch, _) in opacus.items():
+            epochs |= {peer: epoch(batch), f"{peer} in float32": epoch(batch, single)}
     seconds = take_turns(epochs)
-    at = _batch_name(batch)
+    at = "full batch" if batch == ROWS else f"batch {batch}"
     rows = [
-        _ratio_row(
-            f"engine against plain SGD, {at}",
-            seconds,
-            "engine",
-            "plain SGD",
-            "plain SGD",
-            PLAIN_BARS[batch],
-        ),
-        _ratio_row(
-            f"engine in float64 against plain SGD in float32, {at}",
+        _cost(f"engine against plain SGD, {at}", seconds, "engine", "plain SGD", PLAIN_BARS[batch]),
+        _cost(f"{grouped}, against plain SGD, {at}", seconds, grouped, "plain SGD", None),
+        _cost(
+            f"engine against plain SGD in float32, {at}",
             seconds,
             "engine",
             "plain SGD in float32",
-            "plain SGD in float32",
-            None,
-        ),
-        _ratio_row(
-            f"engine, units of 1-20 rows, against plain SGD, {at}",
-            seconds,
-            "engine, units of 1-20 rows",
-            "plain SGD",
-            "plain SGD",
             None,
         ),
     ]
-    for peer, bars in (("Opacus hooks", HOOKS_BARS), ("Opacus ghost", GHOST_BARS)):
-        if batch in bars:
-            rows.append(
-                _ratio_row(
-                    f"{peer} against engine, {at}", seconds, peer, "engine", peer, bars[batch]
-                )
-            )
+    if batch in HOOKS_BARS:
+        for peer, (_, bars) in opacus.items():
+            rows.append(_gain(f"{peer} against engine, {at}", seconds, peer, bars[batch]))
+            name = f"{peer} in float32"
+            rows.append(_gain(f"{name} against engine, {at}", seconds, name, None))
     return rows
 
 
@@ -303,12 +180,12 @@ def _clipped(gradients: Floats, units: np.ndarray[Any, Any], clip_norm: float) -
     return total
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[Row]:
     """Every row of the engine's bars. RuntimeError where arithmetic may take several threads."""
     if os.environ.get("OMP_NUM_THREADS") != "1":
         raise RuntimeError("set OMP_NUM_THREADS=1: the bars are for one thread")
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", module="opacus|torch")
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")
     error = vmap_error()
     found = [
         {

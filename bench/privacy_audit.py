@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,7 +30,7 @@ from dao.records import BlobRef, PrivacyUnit, Task
 from demo.market import TARGET, generate_market
 from fl_client.privacy_audit import PrivacyAudit, audit_mechanism
 from privacy import accounting
-from privacy.engine import clipped_sum
+from privacy.engine import Engine
 from privacy.mechanism import Release, least_grid_bits, private_update
 from privacy.noise import NoiseSource, SecureNoise
 from valuation.build import build_task
@@ -71,20 +71,24 @@ def halved(total: Floats, release: Release, *, noise: NoiseSource) -> bytes:
     return update.astype("<i8").tobytes()
 
 
-def unclipped(*rows: Any, clip_norm: float, **others: Any) -> Floats:
-    """clipped_sum that hardly ever clips."""
-    return clipped_sum(*rows, clip_norm=1e6 * clip_norm, **others)
+CLIPPED_SUM: Callable[..., Floats] = Engine.clipped_sum
 
 
-def by_row(module: Any, x: Any, y: Any, units: Floats, **others: Any) -> Floats:
-    """clipped_sum that takes every row for a unit."""
-    return clipped_sum(module, x, y, np.arange(len(units)), **others)
+def unclipped(*data: Any, clip_norm: float, **others: Any) -> Floats:
+    """Engine.clipped_sum that hardly ever clips."""
+    return CLIPPED_SUM(*data, clip_norm=1e6 * clip_norm, **others)
 
 
-FAULTS: dict[str, dict[str, Any]] = {
-    "noise halved": {"private_update": halved},
-    "clip skipped": {"clipped_sum": unclipped},
-    "rows clipped in place of units": {"clipped_sum": by_row},
+def by_row(*data: Any, **others: Any) -> Floats:
+    """Engine.clipped_sum that takes every row for a unit."""
+    *rows, units = data
+    return CLIPPED_SUM(*rows, np.arange(len(units)), **others)
+
+
+FAULTS: dict[str, tuple[object, str, Any]] = {
+    "noise halved": (rounds.contribution, "private_update", halved),
+    "clip skipped": (Engine, "clipped_sum", unclipped),
+    "rows clipped in place of units": (Engine, "clipped_sum", by_row),
 }
 
 
@@ -129,15 +133,6 @@ def prepare() -> tuple[Task, Family, PrivateRows, bytes]:
     return task, family, rows, blobs.content[task.model.initial.sha256]
 
 
-@contextlib.contextmanager
-def planted(fault: dict[str, Any]) -> Iterator[None]:
-    """The function that vaults run, with a fault in it."""
-    with contextlib.ExitStack() as stack:
-        for name, value in fault.items():
-            stack.enter_context(mock.patch.object(rounds.contribution, name, value))
-        yield
-
-
 def row(name: str, audit: PrivacyAudit, *, faulty: bool, seconds: float) -> dict[str, Any]:
     """One line of the table: `value` is the lower bound as a share of the claim."""
     claimed, proven = audit.claimed_epsilon_micro / 1e6, audit.proven_epsilon_micro / 1e6
@@ -157,14 +152,17 @@ def rows() -> list[dict[str, Any]]:
     """Measure: the mechanism as it is, and each fault."""
     task, family, private, initial = prepare()
     found = []
-    for name, fault in {"as it is": {}, **FAULTS}.items():
+    for name in ("as it is", *FAULTS):
         started = time.perf_counter()
-        with planted(fault):
+        with contextlib.ExitStack() as stack:
+            if name in FAULTS:
+                owner, place, fault = FAULTS[name]
+                stack.enter_context(mock.patch.object(owner, place, fault))
             audit = audit_mechanism(
                 task, family, private, initial=initial, noise=lambda _: SecureNoise()
             )
         seconds = time.perf_counter() - started
-        found.append(row(name, audit, faulty=bool(fault), seconds=seconds))
+        found.append(row(name, audit, faulty=name in FAULTS, seconds=seconds))
     return found
 
 
