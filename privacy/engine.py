@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +23,11 @@ from torch import nn
 
 from dao.errors import TaskError
 from privacy.closed_form import ClosedForm
-from privacy.per_sample import PerSample
 from privacy.tracing import trace
 from privacy.units import group_rows
+
+if TYPE_CHECKING:
+    from privacy.per_sample import PerSample
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +85,7 @@ class Engine:
         with _one_thread():
             graph = trace(module, columns)
             self.closed_form = graph is not None
-            self._sum = PerSample(module, columns) if graph is None else ClosedForm(graph)
+            self._sum = _by_opacus(module, columns) if graph is None else ClosedForm(graph)
 
     def clipped_sum(
         self,
@@ -124,6 +127,13 @@ def parameter_vector(module: nn.Module) -> Floats:
     """theta float64[d]: `module.parameters()` in order, each flattened row-major."""
     parts = [each.detach().numpy().reshape(-1) for each in module.parameters()]
     return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+
+
+def _by_opacus(module: nn.Module, columns: int) -> PerSample:
+    # Opacus takes longer to import than all else here, and few models need it.
+    from privacy.per_sample import PerSample
+
+    return PerSample(module, columns)
 
 
 @contextmanager

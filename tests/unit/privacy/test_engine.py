@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +184,18 @@ def test_a_unit_whose_huge_rows_cancel_moves_the_sum_by_at_most_the_clip_norm(bu
 
     moved = total(opposed, extreme, with_unit) - total(inputs, targets, units)
     assert np.linalg.norm(moved) <= 1.0 + 1e-9
+
+
+def test_opacus_is_loaded_only_for_modules_that_need_it() -> None:
+    """Every process imports the engine, and Opacus takes longer to import than torch."""
+    program = """
+import sys
+from torch import nn
+from privacy.engine import Engine
+Engine(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), 3)
+assert "opacus" not in sys.modules, "a closed form asks for no Opacus"
+Engine(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1)), 3)
+assert "opacus" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
