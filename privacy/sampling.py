@@ -19,7 +19,7 @@ from torch import nn
 
 from dao.errors import TaskError
 from dao.records import PrivacyPolicy
-from privacy.engine import clipped_sum
+from privacy.engine import Engine
 from privacy.mechanism import clip_norm, least_grid_bits, noise_deviation, to_grid
 from privacy.noise import NoiseSource
 
@@ -51,10 +51,11 @@ def sampled_update(
 ) -> Floats:
     """Sum over `policy.sampling.steps` local steps of their noisy clipped sums, float64[d].
 
-    `module_at` gives the model at a theta float64[d]; its gradients are clipped as `clipped_sum`
-    does, with inputs [n, p], targets [n], units [n] and the bounds `max_rows` and `huber`. A step's
-    noise is N(0, (sigma C)^2) in each coordinate, and its sum is rounded to a grid of sigma C / 256
-    before anything follows from it. TaskError where the policy samples nothing.
+    `module_at` gives the model at a theta float64[d]; what it computes is looked at once, and its
+    gradients are clipped as `Engine` does, with inputs [n, p], targets [n], units [n] and the
+    bounds `max_rows` and `huber`. A step's noise is N(0, (sigma C)^2) in each coordinate, and its
+    sum is rounded to a grid of sigma C / 256 before anything follows from it. TaskError where the
+    policy samples nothing.
     """
     sampling = policy.sampling
     if sampling is None:
@@ -63,12 +64,13 @@ def sampled_update(
     stride = (sampling.eta_micro / 1e6) / (rate * sampling.local_units)
     deviation = noise_deviation(policy)
     bits = least_grid_bits(deviation)
+    engine = Engine(module_at(theta), inputs.shape[1])
     place = np.array(theta, dtype=np.float64)
     total = np.zeros_like(place)
     for _ in range(sampling.steps):
         rows = sampled_rows(units, rate, random)
-        found = clipped_sum(
-            module_at(place),
+        found = engine.clipped_sum(
+            place,
             inputs[rows],
             targets[rows],
             units[rows],

@@ -143,6 +143,24 @@ def test_the_update_is_that_of_a_brute_force_with_the_same_chances_and_noise(
     assert np.abs(found - still).max() > 20 * SIGMA * CLIP / 256, "the model moves between steps"
 
 
+def test_the_model_is_looked_at_once_for_all_steps() -> None:
+    made = []
+
+    def counted(theta: Floats) -> nn.Module:
+        made.append(theta.copy())
+        return mlp_at(theta)
+
+    source = SeededNoise(b"once")
+    start = np.full(21, 0.1)
+    found = sampled_update(
+        counted, start, *rows(), policy=policy(), max_rows=2, huber=2.0, noise=source, random=source
+    )
+    assert len(made) == 1
+    assert np.array_equal(start, made[0])
+    assert np.array_equal(start, np.full(21, 0.1)), "the caller's parameters are not moved"
+    assert np.abs(found).max() > 0
+
+
 @pytest.mark.promise(1)
 def test_an_empty_sample_still_adds_its_noise() -> None:
     """Nobody is taken in any step: what leaves is the sum of the steps' noise, not zero."""
