@@ -167,7 +167,6 @@ class _Audit:
             point = ReplayPoint.start(task, chain.roster, initial_state=initial)
         given = ReplayInput(
             task=task,
-            vectors=family.optimiser_vectors(),
             place=chain.place,
             roster=chain.roster,
             family=family,

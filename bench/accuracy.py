@@ -149,7 +149,7 @@ def train_and_judge(
     prepared = []
     for k in range(int(split.owner.max()) + 1):
         rows = accepted(task, frame.iloc[split.private[split.owner == k]])
-        prepared.append(divide_rows(task, family, rows).training)
+        prepared.append(divide_rows(task, family, rows))
     initial = blobs.content[task.model.initial.sha256]
     theta = train_in_process(task, family, initial, prepared, seed=seed)
     return judge(task, family, theta, family.prepare(accepted(task, frame.iloc[split.test])))

@@ -95,7 +95,7 @@ def judge_seed(frame: pd.DataFrame, regions: Ints, *, epsilon: float, seed: int)
     ]
     divided = [divide_rows(task, family, rows) for rows in encoded]
     initial = blobs.content[task.model.initial.sha256]
-    theta = train_in_process(task, family, initial, [d.training for d in divided], seed=seed)
+    theta = train_in_process(task, family, initial, divided, seed=seed)
     noise_of = forecast_noise(seed, task_digest=task.digest())
     last = task.total_rounds
     summary = CalibrationSummary.of(

@@ -19,21 +19,23 @@ from numpy.typing import NDArray
 from dao.records import Task
 from privacy.engine import Engine
 from privacy.noise import NoiseSource
-from rounds.contribution import seeded_noise, training_update
+from rounds.contribution import contribution, seeded_noise, training_update
 from rounds.estimate import estimates
-from rounds.phases import kind_of, release_of, training_round
+from rounds.phases import kind_of, release_of
+from rounds.rules import steps_of
 from rounds.state import (
     decode_state,
     decode_update,
     encode_state,
     state_to_float,
-    sum_updates,
     theta_of,
+    update_to_float,
 )
-from rounds.step import step
+from rounds.step import Steps
 from valuation.encode import target_to_value
 from valuation.family import Family, Prepared
 from valuation.metrics import Metrics, measure
+from valuation.private_rows import PrivateRows
 from valuation.regressivity import UNSTRETCHED, Stretch
 
 Floats = NDArray[np.float64]
@@ -55,31 +57,54 @@ class TrainedRound:
     model: bytes
 
 
+def surveyed_steps(
+    task: Task, family: Family, contributors: Sequence[PrivateRows], noise_of: NoiseOf
+) -> Steps:
+    """How the task's updates move its model: by its rule, after a survey where it asks for one.
+    The contributors go by made-up accounts (`made_up_account`)."""
+    roster = [made_up_account(place) for place in range(len(contributors))]
+    surveys = {}
+    if kind_of(task, 1) == "survey":
+        release, nothing = release_of(task, 1), np.zeros(task.model.parameters)
+        for place, rows in enumerate(contributors):
+            sent = contribution(task, family, rows, nothing, number=1, noise=noise_of(place, 1))
+            surveys[roster[place]] = update_to_float(release, decode_update(release, sent))
+    return steps_of(task, family, roster, surveys)
+
+
 def train_rounds(
     task: Task,
     family: Family,
     initial: bytes,
-    contributors: Sequence[Prepared],
+    contributors: Sequence[PrivateRows],
     noise_of: NoiseOf,
+    *,
+    steps: Steps,
 ) -> Iterator[TrainedRound]:
-    """All training rounds of a task, everyone honest, on each contributor's prepared rows (with
-    residual). `initial` are the bytes of the initial model state."""
-    vectors, model = family.optimiser_vectors(), initial
-    engine = Engine(family.module(theta_of(task, initial)), contributors[0].inputs.shape[1])
+    """All training rounds of a task, everyone honest, on each contributor's rows.
+
+    Args:
+        initial: bytes of the initial model state.
+        steps: of `surveyed_steps`.
+    """
+    model = initial
+    inputs = contributors[0].training.inputs
+    engine = Engine(family.module(theta_of(task, initial)), inputs.shape[1])
     for number, noises in _drawn_ahead(task, len(contributors), noise_of):
         base, release = model, release_of(task, number)
         state = decode_state(task, base)
         theta = state_to_float(task, state[0])
         updates = tuple(
-            training_update(task, family, rows, theta, number=number, noise=noise, engine=engine)
+            training_update(
+                task, family, rows.training, theta, number=number, noise=noise, engine=engine
+            )
             for rows, noise in zip(contributors, noises, strict=True)
         )
-        total = sum_updates(
-            [decode_update(release, update) for update in updates], length=release.length
-        )
-        added = np.ldexp(total, -release.grid_bits)
-        after = step(task, vectors, state, added, round_number=training_round(task, number))
-        model = encode_state(after)
+        counted = {
+            made_up_account(place): decode_update(release, update)
+            for place, update in enumerate(updates)
+        }
+        model = encode_state(steps.step(state, counted, number=number))
         yield TrainedRound(number=number, base=base, updates=updates, model=model)
 
 
@@ -146,7 +171,7 @@ def train_in_process(
     task: Task,
     family: Family,
     initial: bytes,
-    contributors: Sequence[Prepared],
+    contributors: Sequence[PrivateRows],
     *,
     seed: int | str,
     accounts: Sequence[str] = (),
@@ -156,14 +181,15 @@ def train_in_process(
 
     Args:
         initial: bytes of the initial model state.
-        contributors: each one's prepared rows, with residual.
+        contributors: each one's rows.
         seed, accounts: of the noise (see `forecast_noise`), which is not private: it can be drawn
             again by whoever knows them.
         on_round: told the round's number and theta after it.
     """
     noise_of = forecast_noise(seed, accounts=accounts, task_digest=task.digest())
     theta = theta_of(task, initial)
-    for each in train_rounds(task, family, initial, contributors, noise_of):
+    steps = surveyed_steps(task, family, contributors, noise_of)
+    for each in train_rounds(task, family, initial, contributors, noise_of, steps=steps):
         theta = theta_of(task, each.model)
         if on_round is not None:
             on_round(each.number, theta)

@@ -20,7 +20,7 @@ from valuation.difficulty import Difficulty
 from valuation.encode import Encoded, target_to_value
 from valuation.family import Prepared
 from valuation.interval import ErrorModel
-from valuation.private_rows import PrivateRows, divide_rows
+from valuation.private_rows import divide_rows
 from valuation.schema import MICRO, Floats
 
 
@@ -49,9 +49,8 @@ def calibrate(
     task, number = built.task, built.task.total_rounds
     release, count = release_of(task, number), built.setting.contributors
     divided = divide_rows(task, built.family, rows)
-    held = PrivateRows(training=divided.training, calibration=divided.calibration)
     noise = _Together([noise_of(place, number) for place in range(count)])
-    update = contribution(task, built.family, held, theta, number=number, noise=noise)
+    update = contribution(task, built.family, divided, theta, number=number, noise=noise)
     return CalibrationSummary(
         counts=update_to_float(release, decode_update(release, update)),
         noise_variance=count * release.deviation**2,

@@ -11,7 +11,7 @@ import numpy as np
 
 from dao.cid import blob_ref
 from dao.records import ModelCard, Task
-from demo.forecast import forecast_noise, judge, train_rounds
+from demo.forecast import forecast_noise, judge, surveyed_steps, train_rounds
 from demo.forecast_build import BuiltTask
 from demo.forecast_intervals import IntervalsJudged, calibrate, judge_intervals
 from demo.forecast_payouts import Payouts, Scoring
@@ -25,6 +25,7 @@ from valuation.encode import Encoded
 from valuation.family import Family, Prepared
 from valuation.holdout import calibrates
 from valuation.metrics import Metrics
+from valuation.private_rows import PrivateRows, survey_cells
 from valuation.schema import Ints
 
 OnRound = Callable[[int], object]
@@ -121,13 +122,15 @@ class Trial:
         kept_out = calibrates(task, self._train.unit_keys)
         contributors = self._contributors(built, owner, np.flatnonzero(~kept_out))
         test = self._prepared_test.of(family, np.arange(len(self._test.units)))
+        noise_of = forecast_noise(self._seed, task_digest=task.digest())
+        steps = surveyed_steps(task, family, contributors, noise_of)
         scoring = None
         if payouts:
-            scoring = Scoring(task, family, contributors=count, judging=test)
-        noise_of = forecast_noise(self._seed, task_digest=task.digest())
+            scoring = Scoring(task, family, steps, contributors=count, judging=test)
         before = _judged(built, built.initial, test)
         state, curve = built.initial, [before.r2]
-        for each in train_rounds(task, family, built.initial, contributors, noise_of):
+        rounds = train_rounds(task, family, built.initial, contributors, noise_of, steps=steps)
+        for each in rounds:
             state = each.model
             curve.append(_judged(built, state, test).r2)
             if scoring is not None:
@@ -149,18 +152,27 @@ class Trial:
             intervals=judge_intervals(built, card, self._test, test, theta_of(task, state)),
             curve=tuple(curve),
             payouts=None if scoring is None else scoring.settle(units),
-            trained_rows=sum(len(rows.units) for rows in contributors),
+            trained_rows=sum(len(rows.training.units) for rows in contributors),
             calibrated_rows=int(kept_out.sum()),
             remarks=remarks(task, built.setting, units=int(units.sum())),
             model_sha256=hashlib.sha256(state).hexdigest(),
         )
 
-    def _contributors(self, built: BuiltTask, owner: Ints, rows: Ints) -> list[Prepared]:
-        """Each one's training rows, in file order; `owner` of all rows, `rows` that train."""
+    def _contributors(self, built: BuiltTask, owner: Ints, rows: Ints) -> list[PrivateRows]:
+        """What each one trains on, in file order; `owner` of all rows, `rows` that train."""
         order = rows[np.argsort(owner[rows], kind="stable")]
         prepared = self._prepared_train.of(built.family, order)
+        cells = survey_cells(built.task, built.family, self._train.take(order))
         ends = np.cumsum(np.bincount(owner[rows], minlength=built.setting.contributors))
-        return [_part(prepared, slice(a, b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        parts = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        return [
+            PrivateRows(
+                training=_part(prepared, part),
+                survey=None if cells is None else cells[part],
+                calibration=None,
+            )
+            for part in parts
+        ]
 
     def _card(
         self, built: BuiltTask, state: bytes, test: Prepared, summary: CalibrationSummary | None

@@ -16,6 +16,7 @@ from demo.forecast import TrainedRound, made_up_account
 from rounds.phases import event_of
 from rounds.score import ScoredRound, score_stretch
 from rounds.settle import Settlement, settle
+from rounds.step import Steps
 from valuation.family import Family, JudgeRows, Prepared
 
 MOST_JUDGING_ROWS = 1_000
@@ -64,9 +65,14 @@ class SizeClass:
 
 
 class Scoring:
-    """Scores a task's rounds as they are trained, one checkpoint's stretch after the other."""
+    """Scores a task's rounds as they are trained, one checkpoint's stretch after the other.
 
-    def __init__(self, task: Task, family: Family, *, contributors: int, judging: Prepared) -> None:
+    `steps` are those that train it (`demo.forecast.surveyed_steps`).
+    """
+
+    def __init__(
+        self, task: Task, family: Family, steps: Steps, *, contributors: int, judging: Prepared
+    ) -> None:
         assert judging.residual is not None
         rows = slice(0, MOST_JUDGING_ROWS)
         self._rows = JudgeRows(
@@ -74,7 +80,7 @@ class Scoring:
             offset=judging.offset[rows],
             residual=judging.residual[rows],
         )
-        self._task, self._family = task, family
+        self._task, self._family, self._steps = task, family, steps
         self._digest = task.digest()
         self._roster = tuple(made_up_account(place) for place in range(contributors))
         # Of a receipt scores read whose it is, and nothing else: one serves all rounds.
@@ -147,9 +153,8 @@ class Scoring:
         return Receipt(body=body, signature="0x")
 
     def _score(self) -> None:
-        vectors = self._family.optimiser_vectors()
         scored = score_stretch(
-            self._task, self._family, vectors, self._roster, self._stretch, self._rows
+            self._task, self._family, self._steps, self._roster, self._stretch, self._rows
         )
         self._scored.append(scored.scores)
         self._stretch = []

@@ -157,7 +157,6 @@ class _Replay:
             return done
         given = ReplayInput(
             task=self.task,
-            vectors=self.family.optimiser_vectors(),
             place=self.place,
             roster=self.on_chain.roster,
             family=self.family,

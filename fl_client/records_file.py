@@ -29,6 +29,7 @@ from valuation.table import read_table
 
 _PREPARED = ("inputs", "offset", "residual", "units")
 _CALIBRATION = ("difficulty", "locations")
+_SURVEY = "survey.npy"
 
 
 class RecordsFile:
@@ -62,6 +63,8 @@ class RecordsFile:
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True, mode=0o700)
         _save(staged / "training", rows.training, _PREPARED)
+        if rows.survey is not None:
+            np.save(staged / _SURVEY, rows.survey)
         if rows.calibration is not None:
             _save(staged / "calibration", rows.calibration.prepared, _PREPARED)
             _save(staged / "calibration", rows.calibration, _CALIBRATION)
@@ -101,7 +104,12 @@ def _load(folder: Path) -> PrivateRows:
         difficulty, locations = _arrays(kept_out, _CALIBRATION)
         prepared = Prepared(*_arrays(kept_out, _PREPARED))
         calibration = CalibrationRows(prepared, difficulty, locations)
-    return PrivateRows(Prepared(*_arrays(folder / "training", _PREPARED)), calibration)
+    survey = folder / _SURVEY
+    return PrivateRows(
+        training=Prepared(*_arrays(folder / "training", _PREPARED)),
+        survey=np.load(survey, allow_pickle=False) if survey.exists() else None,
+        calibration=calibration,
+    )
 
 
 def _arrays(folder: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:

@@ -160,7 +160,6 @@ def _sealed(
     closed = close_round(
         CloseInput(
             task=context.task,
-            vectors=context.family.optimiser_vectors(),
             position=context.position(number),
             roster=context.roster,
             base_model=point.model,

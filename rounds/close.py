@@ -27,6 +27,7 @@ from rounds.exclusion import (
 from rounds.history import History, PublishedRound
 from rounds.judge import Verdict, judge, noise_updates
 from rounds.phases import kind_of, release_of, training_round
+from rounds.rules import noise_voices, steps_of
 from rounds.state import (
     Floats,
     Ints,
@@ -36,7 +37,7 @@ from rounds.state import (
     sum_updates,
     update_to_float,
 )
-from rounds.step import Displacement, Vectors, advance, check_vectors, step, take_back
+from rounds.step import Displacement, Steps, take_back
 from valuation.family import Family
 
 Verify = Callable[[bytes, bytes, bytes], bool]
@@ -49,7 +50,6 @@ class CloseInput:
 
     Attributes:
         task: the task; `position.task_digest` is its digest.
-        vectors: of the set-up (`family.optimiser_vectors()`).
         position: of this round.
         roster: in the order that the chain froze.
         base_model, base_state: the state that the round started from, and its bytes.
@@ -58,14 +58,13 @@ class CloseInput:
             and, should it answer all the same, not read.
         late: who answered after that, or whose answer is not to count for its lateness.
         history: the task up to the round before.
-        family: whose public rows judge; None where nobody is judged.
+        family: of the task, with its public set-up.
         verify: checks one signature; `verify_many` checks all at once where it is given.
         ref: content identifier and digest of bytes (`dao.cid.blob_ref`).
         allow_seeded: whether noise from a seed counts (simulation and tests only).
     """
 
     task: Task
-    vectors: Vectors
     position: Position
     roster: tuple[RosterMember, ...]
     base_model: BlobRef
@@ -73,7 +72,7 @@ class CloseInput:
     previous_record: str
     answers: Mapping[str, Answer]
     history: History
-    family: Family | None
+    family: Family
     verify: Verify
     ref: Callable[[bytes], BlobRef]
     late: frozenset[str] = frozenset()
@@ -132,12 +131,15 @@ def close_round(given: CloseInput, *, recorded: RecordedJudgement | None = None)
         )
 
     counted = {address: each for address, each in updates.items() if address not in excluded}
-    release = release_of(task, number)
+    release, kind = release_of(task, number), kind_of(task, number)
     total = sum_updates(list(counted.values()), length=release.length)
-    if kind_of(task, number) == "train":
-        trained = _train(given, counted, np.ldexp(total, -release.grid_bits), recorded)
+    if kind == "train":
+        trained = _train(given, counted, recorded)
     else:
         trained = _Trained(given.base_state, history, None, {})
+    if kind == "survey":
+        surveys = {address: update_to_float(release, each) for address, each in counted.items()}
+        trained = replace(trained, history=replace(history, surveys=surveys))
     for address, detail in trained.judged_out.items():
         excluded.setdefault(address, _excluded(given, address, "judged", detail))
 
@@ -182,14 +184,14 @@ class _Trained:
 def _train(
     given: CloseInput,
     counted: Mapping[str, Ints],
-    total: Floats,
     recorded: RecordedJudgement | None,
 ) -> _Trained:
-    """Step by the sum of the counted updates, then let the public rows judge where it is time."""
+    """Step by the counted updates, then let the public rows judge where it is time."""
     task, history, number = given.task, given.history, given.position.round
-    base = decode_state(task, given.base_state)
-    state = step(task, given.vectors, base, total, round_number=training_round(task, number))
-    displacements, to_judge, noise = _advance_all(given, counted, state)
+    roster = [member.address for member in given.roster]
+    steps = steps_of(task, given.family, roster, history.surveys)
+    state = steps.step(decode_state(task, given.base_state), counted, number=number)
+    displacements, to_judge, noise = _advance_all(given, steps, counted, state)
     verdict = _judge(given, state, to_judge, noise, recorded)
     judged_out, reasons = dict(history.judged_out), {}
     if verdict is not None:
@@ -213,7 +215,6 @@ def _train(
 
 
 def _check_own_pieces(given: CloseInput) -> None:
-    check_vectors(given.task, given.vectors)
     digest = given.task.digest()
     if given.position.task_digest != digest:
         raise RecordError(
@@ -229,11 +230,12 @@ def _check_own_pieces(given: CloseInput) -> None:
 
 
 def _advance_all(
-    given: CloseInput, counted: Mapping[str, Ints], state: Ints
+    given: CloseInput, steps: Steps, counted: Mapping[str, Ints], state: Ints
 ) -> tuple[dict[str, Displacement], dict[str, Displacement], Displacement | None]:
     """Everybody's displacement after the round: since round 1, to be judged, of noise players."""
     task, number = given.task, given.position.round
-    release, training = release_of(task, number), training_round(task, number)
+    release = release_of(task, number)
+    place = {member.address: index for index, member in enumerate(given.roster)}
     nothing: Floats = np.zeros(task.model.parameters)
     sent = {
         address: update_to_float(release, counted[address]) if address in counted else nothing
@@ -242,12 +244,11 @@ def _advance_all(
 
     def moved(before: Mapping[str, Displacement]) -> dict[str, Displacement]:
         return {
-            address: advance(
-                task,
-                given.vectors,
+            address: steps.advance(
                 displacement,
                 sent[address],
-                round_number=training,
+                voices=place[address],
+                number=number,
                 state_after=state,
             )
             for address, displacement in before.items()
@@ -257,13 +258,12 @@ def _advance_all(
     is_newton = task.optimiser.kind == "newton"
     to_judge = dict(since_start) if is_newton else moved(given.history.to_judge)
     noise = given.history.noise
-    if noise is not None and training <= max(task.aggregation.judge_rounds):
-        noise = advance(
-            task,
-            given.vectors,
+    if noise is not None and training_round(task, number) <= max(task.aggregation.judge_rounds):
+        noise = steps.advance(
             noise,
             noise_updates(task, given.position.task_digest, round_number=number),
-            round_number=training,
+            voices=noise_voices(task, len(place)),
+            number=number,
             state_after=state,
         )
     return since_start, to_judge, noise
@@ -277,7 +277,7 @@ def _judge(
     recorded: RecordedJudgement | None,
 ) -> Verdict | None:
     task, number = given.task, given.position.round
-    if training_round(task, number) not in task.aggregation.judge_rounds or given.family is None:
+    if training_round(task, number) not in task.aggregation.judge_rounds:
         return None
     rows = given.family.judge_rows()
     if rows is None or noise is None or not displacements:

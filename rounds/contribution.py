@@ -16,6 +16,7 @@ from valuation.calibration import groups_of, residual_histogram
 from valuation.difficulty import Difficulty
 from valuation.family import Family, Prepared
 from valuation.private_rows import CalibrationRows, PrivateRows
+from valuation.unit_counts import survey_histogram
 
 
 def contribution(
@@ -38,7 +39,16 @@ def contribution(
             total = _residuals(task, family, rows.calibration, theta)
             return private_update(total, release_of(task, number), noise=noise)
         case "survey":
-            raise TaskError(f"rule {task.aggregation.rule!r} of the task asks for no survey")
+            release = release_of(task, number)
+            if rows.survey is None:
+                raise TaskError("the task has a survey, and the rows were prepared without it")
+            counts = survey_histogram(
+                rows.survey,
+                rows.training.units,
+                max_rows=task.unit.max_rows,
+                length=release.length,
+            )
+            return private_update(counts, release, noise=noise)
 
 
 def training_update(

@@ -42,6 +42,7 @@ class History:
         noise: as `to_judge`, of the simulated noise players together ([M, d]); None where nobody
             is judged.
         judged_out: address to the round in which the public rows excluded it.
+        surveys: address to the counts, float64[cells], of each survey that was counted.
         published: every closed round, for finding copies. It grows by 8 K d bytes a round.
     """
 
@@ -50,6 +51,7 @@ class History:
     to_judge: Mapping[str, Displacement]
     noise: Displacement | None
     judged_out: Mapping[str, int]
+    surveys: Mapping[str, Floats]
     published: tuple[PublishedRound, ...]
 
     @classmethod
@@ -64,5 +66,6 @@ class History:
             to_judge=nothing,
             noise=Displacement.zero(task, many=players) if judged else None,
             judged_out={},
+            surveys={},
             published=(),
         )

@@ -23,7 +23,6 @@ from rounds.exclusion import UNMATCHED, Answer, RosterMember, VerifyMany
 from rounds.history import History
 from rounds.phases import kind_of
 from rounds.state import decode_state
-from rounds.step import Vectors
 from valuation.family import Family
 
 _FIELD_OF_REASON = {
@@ -77,10 +76,9 @@ class ReplayInput:
     """
 
     task: Task
-    vectors: Vectors
     place: Position
     roster: tuple[RosterMember, ...]
-    family: Family | None
+    family: Family
     content: Mapping[str, bytes]
     verify: Verify
     ref: Callable[[bytes], BlobRef]
@@ -115,7 +113,6 @@ def replay_round(given: ReplayInput, point: ReplayPoint, signed: SignedRoundReco
     closed = close_round(
         CloseInput(
             task=given.task,
-            vectors=given.vectors,
             position=given.place.model_copy(update={"round": number}),
             roster=given.roster,
             base_model=point.model,

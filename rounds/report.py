@@ -25,7 +25,8 @@ from dao.records import (
 )
 from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, check_card, make_card
-from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch
+from rounds.rules import steps_of
+from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch, surveys_of
 from rounds.settle import check_scores, settle
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
@@ -123,9 +124,10 @@ def _judges(given: ReportInput) -> tuple[SealedRows | None, JudgedOn, JudgeRows 
 
 
 def _scores(given: ReportInput, rows: JudgeRows | None) -> tuple[StretchScores, ...]:
-    vectors = given.family.optimiser_vectors()
+    surveys = surveys_of(given.task, [each for stretch in given.stretches for each in stretch])
+    steps = steps_of(given.task, given.family, given.roster, surveys)
     return tuple(
-        score_stretch(given.task, given.family, vectors, given.roster, stretch, rows).scores
+        score_stretch(given.task, given.family, steps, given.roster, stretch, rows).scores
         for stretch in given.stretches
     )
 

@@ -33,9 +33,10 @@ from rewards.shapley import (
 )
 from rounds.coalition import model_values, module_outputs
 from rounds.judge import judged_out_in, noise_updates, to_pico
-from rounds.phases import gradient_scale, kind_of, release_of, training_round
+from rounds.phases import gradient_scale, kind_of, release_of
+from rounds.rules import noise_voices
 from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
-from rounds.step import Displacement, Vectors, advance
+from rounds.step import PUBLIC, Displacement, Steps
 from valuation.family import Family, JudgeRows, Prepared
 
 SAMPLED_PERMUTATIONS = 128
@@ -75,6 +76,19 @@ class ScoredStretch:
     standard_errors: Floats
 
 
+def surveys_of(task: Task, rounds: Sequence[ScoredRound]) -> dict[str, Floats]:
+    """Counts of the surveys that were counted, by address; none in a task without a survey."""
+    found = {}
+    for each in rounds:
+        number = each.record.position.round
+        if kind_of(task, number) == "survey":
+            release = release_of(task, number)
+            for address in (receipt.body.contributor for receipt in each.record.receipts):
+                update = decode_update(release, each.updates[address])
+                found[address] = update_to_float(release, update)
+    return found
+
+
 def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, JudgeRows | None]:
     """The rows that decide: opened sealed rows, else public rows, else nothing."""
     if sealed is not None and sealed.residual is not None and len(sealed.residual) > 0:
@@ -88,17 +102,18 @@ def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, Jud
 def score_stretch(
     task: Task,
     family: Family,
-    vectors: Vectors,
+    steps: Steps,
     roster: Sequence[str],
     rounds: Sequence[ScoredRound],
     rows: JudgeRows | None,
 ) -> ScoredStretch:
-    """Scores of one stretch in roster order; all 0 where no rows judge."""
+    """Scores of one stretch in roster order; all 0 where no rows judge. `steps` as of
+    `rounds.rules.steps_of`, with the surveys of the task (`surveys_of`)."""
     players = task.aggregation.noise_players
     if rows is None:
         values, errors, noise = np.zeros(len(roster)), np.zeros(len(roster)), np.zeros(players)
     else:
-        moves = stretch_moves(task, family, vectors, roster, rounds)
+        moves = stretch_moves(task, family, steps, roster, rounds)
         values, errors, noise = _values(task, family, moves, rows, rounds[0].record)
     return ScoredStretch(
         scores=StretchScores(
@@ -114,7 +129,7 @@ def score_stretch(
 def stretch_moves(
     task: Task,
     family: Family,
-    vectors: Vectors,
+    steps: Steps,
     roster: Sequence[str],
     rounds: Sequence[ScoredRound],
 ) -> StretchMoves:
@@ -138,19 +153,13 @@ def stretch_moves(
         if public_rows is not None:
             base = state_to_float(task, decode_state(task, each.base_state)[0])
             gradient = _public_gradient(task, family, public_rows, base)
+        hum = noise_updates(task, digest, round_number=number)
         moved = (
-            advance(
-                task,
-                vectors,
-                before,
-                update,
-                round_number=training_round(task, number),
-                state_after=state_after,
-            )
-            for before, update in (
-                (members, sent),
-                (noise, noise_updates(task, digest, round_number=number)),
-                (public, gradient),
+            steps.advance(before, update, voices=voices, number=number, state_after=state_after)
+            for before, update, voices in (
+                (members, sent, range(len(roster))),
+                (noise, hum, noise_voices(task, len(roster))),
+                (public, gradient, PUBLIC),
             )
         )
         members, noise, public = moved

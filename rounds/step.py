@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of the model, and who moved it how far.
 
-Everything is elementwise float64 in the order written, so every processor gets the same bits; the
-result is rounded half to even onto the model's grid. With t the training round from 1, N =
-`rounds.phases.gradient_scale` (public_n in full batches), G = the sum of the counted updates and
-eta = eta_micro[t-1] / 1e6:
+`Steps` is what every aggregation rule offers; `rounds.rules` picks a task's. Here is the rule
+`sum`. Everything is elementwise float64 in the order written, so every processor gets the same
+bits; the result is rounded half to even onto the model's grid. With t the training round from 1,
+N = `rounds.phases.gradient_scale` (public_n in full batches), G = the sum of the counted updates
+and eta = eta_micro[t-1] / 1e6:
 
 newton   x      = -(G / (N * gain)) - ridge * theta
          theta' = theta + (eta * x) / (1 + ridge)
@@ -22,18 +23,26 @@ alone (`advance`). It is exact for newton and, with the recorded v', for adam to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from dao.errors import TaskError
 from dao.records import AdamOptimiser, Task
-from rounds.phases import gradient_scale
-from rounds.state import Floats, Ints, state_from_float, state_to_float
+from rounds.phases import gradient_scale, release_of, training_round
+from rounds.state import Floats, Ints, state_from_float, state_to_float, sum_updates
 
 Vectors = Mapping[str, Floats]
 """Of the set-up: `gain` and `ridge`, float64[d], for newton; nothing for adam."""
+
+PUBLIC = -1
+"""The voice of the public rows, whose gradient bears no noise."""
+
+Voices = int | Sequence[int]
+"""In whose name updates are sent: places in the roster, or PUBLIC. One for float64[d], M for
+float64[M, d]."""
 
 
 @dataclass(frozen=True)
@@ -55,70 +64,101 @@ class Displacement:
         return cls(phi=np.zeros(shape), momentum=np.zeros(shape) if has_momentum else None)
 
 
-def check_vectors(task: Task, vectors: Vectors) -> None:
-    """TaskError where the set-up's vectors or the constants do not fit the task's optimiser."""
-    if isinstance(task.optimiser, AdamOptimiser):
-        if max(task.optimiser.beta1_micro, task.optimiser.beta2_micro) >= 10**6:
-            raise TaskError("Adam's beta1 and beta2 must be below 1")
-        return
-    for name in ("gain", "ridge"):
-        shape = vectors[name].shape if name in vectors else None
-        if shape != (task.model.parameters,):
-            raise TaskError(
-                f"set-up: {name} has shape {shape}, expected ({task.model.parameters},)"
+class Steps(Protocol):
+    """How a task's updates move its model, by the rule that it names. `number` is that of a
+    training round among all rounds of the task."""
+
+    def step(self, state: Ints, counted: Mapping[str, Ints], *, number: int) -> Ints:
+        """The next state int64[S, d] from a state int64[S, d] and the counted updates int64[d] by
+        address, in steps of the round's grid.
+
+        TaskError where the model leaves its range or the task has no such round.
+        """
+
+    def advance(
+        self,
+        displacement: Displacement,
+        update: Floats,
+        *,
+        voices: Voices,
+        number: int,
+        state_after: Ints,
+    ) -> Displacement:
+        """The displacement after a round in which its owner sent `update` (0 if it counts not).
+
+        `update` is float64 of the displacement's shape; `state_after` is the state that the real
+        step led to (adam reads its v').
+        """
+
+
+@dataclass(frozen=True)
+class SumSteps:
+    """The rule `sum`: updates are added up, and weigh the same whoever sent them."""
+
+    task: Task
+    vectors: Vectors
+
+    def __post_init__(self) -> None:
+        """TaskError where the set-up's vectors or the constants do not fit the optimiser."""
+        if isinstance(self.task.optimiser, AdamOptimiser):
+            if max(self.task.optimiser.beta1_micro, self.task.optimiser.beta2_micro) >= 10**6:
+                raise TaskError("Adam's beta1 and beta2 must be below 1")
+            return
+        for name in ("gain", "ridge"):
+            shape = self.vectors[name].shape if name in self.vectors else None
+            if shape != (self.task.model.parameters,):
+                raise TaskError(
+                    f"set-up: {name} has shape {shape}, expected ({self.task.model.parameters},)"
+                )
+
+    def step(self, state: Ints, counted: Mapping[str, Ints], *, number: int) -> Ints:
+        """As `Steps.step`."""
+        task, release = self.task, release_of(self.task, number)
+        exact = sum_updates(list(counted.values()), length=release.length)
+        total = np.ldexp(exact, -release.grid_bits)
+        theta, *moments = state_to_float(task, state)
+        eta, n = eta_of(task, number), gradient_scale(task)
+        if isinstance(task.optimiser, AdamOptimiser):
+            constants = _AdamConstants.at(task.optimiser, training_round(task, number))
+            gradient = total / n
+            momentum = constants.beta1 * moments[0] + (1.0 - constants.beta1) * gradient
+            square = constants.beta2 * moments[1] + (1.0 - constants.beta2) * (gradient * gradient)
+            recorded = state_from_float(task, square)
+            move = eta * (momentum / constants.correction1)
+            theta = theta - move / constants.denominator(state_to_float(task, recorded))
+            return np.stack(
+                [state_from_float(task, theta), state_from_float(task, momentum), recorded]
             )
+        return state_from_float(task, self._moved(theta, total, eta, n))[None, :]
 
+    def advance(
+        self,
+        displacement: Displacement,
+        update: Floats,
+        *,
+        voices: Voices,
+        number: int,
+        state_after: Ints,
+    ) -> Displacement:
+        """As `Steps.advance`; whose voice it is makes no difference."""
+        task = self.task
+        eta, n = eta_of(task, number), gradient_scale(task)
+        if isinstance(task.optimiser, AdamOptimiser):
+            assert displacement.momentum is not None
+            constants = _AdamConstants.at(task.optimiser, training_round(task, number))
+            momentum = constants.beta1 * displacement.momentum
+            momentum = momentum + (1.0 - constants.beta1) * (update / n)
+            move = eta * (momentum / constants.correction1)
+            scale = constants.denominator(state_to_float(task, state_after[2]))
+            return Displacement(phi=displacement.phi - move / scale, momentum=momentum)
+        phi = self._moved(displacement.phi, update, eta, n)
+        return Displacement(phi=phi, momentum=None)
 
-def step(task: Task, vectors: Vectors, state: Ints, total: Floats, *, round_number: int) -> Ints:
-    """The next state int64[S, d] from a state int64[S, d] and the sum of updates float64[d].
-
-    TaskError where the model leaves its range or the task has no such round.
-    """
-    theta, *moments = state_to_float(task, state)
-    eta = _eta(task, round_number)
-    n = gradient_scale(task)
-    if isinstance(task.optimiser, AdamOptimiser):
-        constants = _AdamConstants.at(task.optimiser, round_number)
-        gradient = total / n
-        momentum = constants.beta1 * moments[0] + (1.0 - constants.beta1) * gradient
-        square = constants.beta2 * moments[1] + (1.0 - constants.beta2) * (gradient * gradient)
-        recorded = state_from_float(task, square)
-        move = eta * (momentum / constants.correction1)
-        theta = theta - move / constants.denominator(state_to_float(task, recorded))
-        return np.stack([state_from_float(task, theta), state_from_float(task, momentum), recorded])
-    gain, ridge = vectors["gain"], vectors["ridge"]
-    direction = -(total / (n * gain)) - ridge * theta
-    theta = theta + (eta * direction) / (1.0 + ridge)
-    return state_from_float(task, theta)[None, :]
-
-
-def advance(
-    task: Task,
-    vectors: Vectors,
-    displacement: Displacement,
-    update: Floats,
-    *,
-    round_number: int,
-    state_after: Ints,
-) -> Displacement:
-    """The displacement after a round in which the contributor sent `update` (0 if it counts not).
-
-    `update` is float64 of the displacement's shape; `state_after` is the state that the real step
-    led to (adam reads its v').
-    """
-    eta = _eta(task, round_number)
-    n = gradient_scale(task)
-    if isinstance(task.optimiser, AdamOptimiser):
-        assert displacement.momentum is not None
-        constants = _AdamConstants.at(task.optimiser, round_number)
-        momentum = constants.beta1 * displacement.momentum + (1.0 - constants.beta1) * (update / n)
-        move = eta * (momentum / constants.correction1)
-        scale = constants.denominator(state_to_float(task, state_after[2]))
-        return Displacement(phi=displacement.phi - move / scale, momentum=momentum)
-    gain, ridge = vectors["gain"], vectors["ridge"]
-    direction = -(update / (n * gain)) - ridge * displacement.phi
-    phi = displacement.phi + (eta * direction) / (1.0 + ridge)
-    return Displacement(phi=phi, momentum=None)
+    def _moved(self, theta: Floats, total: Floats, eta: float, n: float) -> Floats:
+        gain, ridge = self.vectors["gain"], self.vectors["ridge"]
+        direction = -(total / (n * gain)) - ridge * theta
+        moved: Floats = theta + (eta * direction) / (1.0 + ridge)
+        return moved
 
 
 def take_back(task: Task, state: Ints, displacement: Displacement) -> Ints:
@@ -164,11 +204,11 @@ class _AdamConstants:
         return root
 
 
-def _eta(task: Task, round_number: int) -> float:
-    etas = task.optimiser.eta_micro
-    if not 1 <= round_number <= min(task.policy.rounds, len(etas)):
+def eta_of(task: Task, number: int) -> float:
+    """Step size of round `number`. TaskError where the task has no such training round."""
+    etas, training = task.optimiser.eta_micro, training_round(task, number)
+    if not 1 <= training <= min(task.policy.rounds, len(etas)):
         raise TaskError(
-            f"round {round_number}: the task has {task.policy.rounds} rounds and {len(etas)} step"
-            " sizes"
+            f"round {number}: the task has {task.policy.rounds} rounds and {len(etas)} step sizes"
         )
-    return etas[round_number - 1] / 1e6
+    return etas[training - 1] / 1e6

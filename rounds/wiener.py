@@ -31,9 +31,7 @@ from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.special import erf
 
 from dao.errors import TaskError
-from dao.records import Task
-from privacy.mechanism import clip_norm, noise_deviation
-from valuation.kernel import KernelFamily
+from rounds.step import PUBLIC, Voices
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -78,13 +76,15 @@ class WienerRule:
     """The matrices of a task's steps.
 
     Attributes:
-        weights: float64[K, d, d], W_k, symmetric.
+        weights: W_k, float64[d, d] of each contributor, symmetric; one array may serve many.
+        noiseless: weight of the public rows' gradient, which bears no noise: 1 / b.
         precision: float64[d], 1 / prior.
         factor: Cholesky factor of D J D with D = diag(scale): well conditioned where J is not.
         scale: float64[d], sqrt(prior).
     """
 
-    weights: Floats
+    weights: tuple[Floats, ...]
+    noiseless: float
     precision: Floats
     factor: tuple[Floats, bool]
     scale: Floats
@@ -102,56 +102,31 @@ class WienerRule:
                 right = right + weight @ update
         return -self._solve(right)
 
-    def direction_of(self, index: int, phi: Floats, update: Floats) -> Floats:
-        """As `direction`, of one contributor alone: how its displacement phi moves on.
+    def direction_of(self, voices: Voices, phi: Floats, update: Floats) -> Floats:
+        """As `direction`, of each voice alone: how its displacement phi moves on.
 
         The step is linear, so the displacements of all contributors add up to theta's way.
 
         Args:
-            phi, update: float64[d], or float64[M, d] for M of them at once.
+            phi, update: float64[d] of one voice, or float64[M, d] of M of them at once.
         """
-        return -self._solve((self.precision * phi + update @ self.weights[index]).T).T
+        if isinstance(voices, int):
+            alone: Floats = self.direction_of((voices,), phi[None, :], update[None, :])[0]
+            return alone
+        names, weighed = np.array(voices), np.empty_like(update)
+        for voice in np.unique(names):
+            own = names == voice
+            if voice == PUBLIC:
+                weighed[own] = self.noiseless * update[own]
+            else:
+                weighed[own] = update[own] @ self.weights[voice]
+        return -self._solve((self.precision * phi + weighed).T).T
 
     def _solve(self, right: Floats) -> Floats:
         """J^-1 right, for float64[d] or float64[d, M]."""
         scale = self.scale if right.ndim == 1 else self.scale[:, None]
         solved: Floats = scale * cho_solve(self.factor, scale * right)
         return solved
-
-
-def wiener_steps(task: Task, family: KernelFamily, histograms: Floats) -> WienerRule:
-    """The rule of a task from the surveys of its first round, float64[K, cells] in roster order.
-
-    Raises:
-        TaskError: the task has sampled steps or no survey, or the surveys do not fit it.
-        RecordError: the set-up has no survey.
-    """
-    return wiener_rule(landscape_of(task, family), histograms)
-
-
-def landscape_of(task: Task, family: KernelFamily) -> Landscape:
-    """What a task and its set-up say in public; errors as `wiener_steps`."""
-    policy = task.policy
-    if policy.sampling is not None or policy.survey_noise_micro == 0:
-        raise TaskError(
-            "the rule 'wiener' takes full-batch rounds and a survey",
-            hint="Leave out privacy.sampling, or use rule = 'sum'.",
-        )
-    features, cells = family.survey_rows()
-    assert family.survey is not None  # survey_rows has refused it
-    norm = clip_norm(policy)
-    return Landscape(
-        # A unit of m rows moves a sum as one row sqrt(m) times as long would.
-        features=features * math.sqrt(family.survey.rows_per_unit),
-        cells=cells,
-        cell_count=family.survey_cells,
-        prior=family.survey.prior,
-        spread=family.survey.spread,
-        clip_norm=norm,
-        deviation=noise_deviation(policy) / math.sqrt(policy.rounds),
-        survey_deviation=policy.survey_noise_micro / 1e6,
-        units=policy.public_n,
-    )
 
 
 def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
@@ -176,25 +151,35 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     d = landscape.features.shape[1]
     scale = np.sqrt(landscape.prior)
     information = np.zeros((d, d))
-    weights = np.empty((len(histograms), d, d))
-    for index, expected in enumerate(expected_rows(landscape, histograms)):
+    told = expected_counts(landscape, histograms)
+    # Contributors whose survey says nothing are alike: one matrix serves them all.
+    distinct, whose, times = np.unique(told, axis=0, return_inverse=True, return_counts=True)
+    weights: list[Floats] = []
+    for counts, many in zip(distinct, times, strict=True):
+        expected = (counts / np.maximum(_present(landscape), 1))[landscape.cells]
         curve = _weighted_gram(landscape.features, expected * curvature)
         curve *= 1.0 - SPREAD_SHARE
-        curve += SPREAD_SHARE * float(expected.sum()) * overall
+        curve += SPREAD_SHARE * float(counts.sum()) * overall
         covariance = sampling * curve
         covariance[np.diag_indices(d)] += noise
         weight = _weight(covariance, noise=noise, sampling=sampling)
-        weights[index] = weight
+        weights.append(weight)
         # W N = (V - 2 a I + a^2 V^-1) / b^2, and a V^-1 = I - b W.
         product = (curve - noise * weight) / sampling
-        information += (product + product.T) / 2.0
+        information += many * (product + product.T) / 2.0
     scaled = scale[:, None] * information * scale[None, :]
     scaled[np.diag_indices(d)] += 1.0
-    return WienerRule(weights, 1.0 / landscape.prior, cho_factor(scaled, lower=True), scale)
+    return WienerRule(
+        weights=tuple(weights[place] for place in whose.reshape(-1)),
+        noiseless=1.0 / sampling,
+        precision=1.0 / landscape.prior,
+        factor=cho_factor(scaled, lower=True),
+        scale=scale,
+    )
 
 
-def expected_rows(landscape: Landscape, histograms: Floats) -> Floats:
-    """float64[K, n]: how many rows of each contributor every synthetic row stands for.
+def expected_counts(landscape: Landscape, histograms: Floats) -> Floats:
+    """float64[K, cell_count]: how many units each contributor is taken to have in each cell.
 
     Counts lost in the survey's noise are dropped and what remains is scaled to N units in all:
     where all surveys together say nothing, everyone is taken to be everywhere alike.
@@ -202,14 +187,19 @@ def expected_rows(landscape: Landscape, histograms: Floats) -> Floats:
     kept = np.where(
         histograms > LEAST_DEVIATIONS * landscape.survey_deviation, np.maximum(histograms, 0.0), 0.0
     )
-    present = np.bincount(landscape.cells, minlength=landscape.cell_count)
+    present = _present(landscape)
     kept = kept * (present > 0)
     total = float(kept.sum())
     if total <= 0.0:
         kept = np.tile(present.astype(np.float64), (len(histograms), 1))
         total = float(kept.sum())
-    shares: Floats = (kept / np.maximum(present, 1))[:, landscape.cells]
-    return shares * (landscape.units / total)
+    counts: Floats = kept * (landscape.units / total)
+    return counts
+
+
+def _present(landscape: Landscape) -> npt.NDArray[np.int64]:
+    """int64[cell_count]: how many synthetic rows lie in each cell."""
+    return np.bincount(landscape.cells, minlength=landscape.cell_count)
 
 
 def _row_curvature(landscape: Landscape) -> tuple[Floats, Floats]:

@@ -29,7 +29,13 @@ from valuation.rows import FrameCheck, check_frame, parse_csv
 from valuation.schema import TableSchema, check_schema
 from valuation.standard import standard_features, standard_target
 from valuation.taskfile import ZERO_ACCOUNT, TaskFile
-from valuation.terms import aggregation_of, calibration_of, sampling_of, terms_of
+from valuation.terms import (
+    aggregation_of,
+    calibration_of,
+    sampling_of,
+    survey_cells_of,
+    terms_of,
+)
 
 DEFAULT_ROUNDS = {"kernel": 30, "mlp": 150}
 _EPSILON_WARNING = 10.0
@@ -228,6 +234,8 @@ def fit_setup(plan: Blueprint) -> SetupBundle:
         rounds=policy.rounds,
         rows_per_unit=rows_per_unit(plan.public, plan.schema.unit.max_rows),
         seed=taskfile.model.seed,
+        survey_cells=survey_cells_of(taskfile),
+        matrices=taskfile.terms.max_contributors,
     )
     if taskfile.model.family == "mlp":
         return fit_mlp_setup(plan.schema, plan.public, fit_plan, hidden=taskfile.model.hidden)
@@ -258,22 +266,24 @@ def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> P
     rounds = privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]
     delta_e12 = round(privacy.delta * 1e12)
     sampling = None if privacy.sampling is None else sampling_of(privacy.sampling)
-    training, surveyed, calibrated = 0, 0, 0
+    surveyed = survey_cells_of(taskfile) > 0
+    training, survey_noise, calibration_noise = 0, 0, 0
     if privacy.epsilon is not None:
         noise = accounting.plan_noise(
             privacy.epsilon,
             delta_e12=delta_e12,
             rounds=rounds,
             sampling=sampling,
-            survey=False,
+            survey=surveyed,
             calibrate=calibrate,
         )
         training = noise.noise_multiplier_micro
-        surveyed, calibrated = noise.survey_noise_micro, noise.calibration_noise_micro
-    elif sampling is not None or taskfile.calibration is not None:
+        survey_noise = noise.survey_noise_micro
+        calibration_noise = noise.calibration_noise_micro
+    elif sampling is not None or surveyed or taskfile.calibration is not None:
         raise TaskError(
             "privacy.noise_multiplier fixes the noise of full-batch training alone",
-            hint="Give epsilon where the task has sampling or a calibration.",
+            hint="Give epsilon where the task has sampling, a calibration or the rule 'wiener'.",
         )
     else:
         training = math.ceil((privacy.noise_multiplier or 0.0) * 1e6)
@@ -283,8 +293,8 @@ def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> P
         noise_multiplier_micro=training,
         rounds=rounds,
         sampling=sampling,
-        survey_noise_micro=surveyed,
-        calibration_noise_micro=calibrated,
+        survey_noise_micro=survey_noise,
+        calibration_noise_micro=calibration_noise,
         delta_e12=delta_e12,
         epsilon_micro=1,
         public_n=privacy.public_n,

@@ -21,6 +21,7 @@ from dao.records import Calibration
 from valuation.difficulty import Difficulty
 from valuation.regions import region_centres, region_of
 from valuation.schema import Floats, Ints
+from valuation.unit_counts import row_shares
 
 BANDS = 6
 """Bands of difficulty, equally wide on a log scale over the range of most public rows."""
@@ -220,22 +221,11 @@ def residual_histogram(
         units: int64[n], equal for rows of one unit.
     """
     bins = len(calibration.edges_micro) + 1
-    counted = _place_in_unit(units) < max_rows
-    _, unit, sizes = np.unique(units[counted], return_inverse=True, return_counts=True)
-    weight = 1.0 / (sizes[unit] * math.sqrt(groups.shape[1]))
+    weight = row_shares(units, max_rows) / math.sqrt(groups.shape[1])
     edges = np.array(calibration.edges_micro) * 1e-6
     # A value on an edge belongs above it; one that is not a number to the last bin.
-    which = np.searchsorted(edges, (residual / difficulty)[counted], side="right")
+    which = np.searchsorted(edges, residual / difficulty, side="right")
     table = np.zeros(calibration.groups * bins)
-    for column in groups[counted].T:
+    for column in groups.T:
         np.add.at(table, column * bins + which, weight)
     return table
-
-
-def _place_in_unit(units: Ints) -> Ints:
-    """int64[n]: how many earlier rows each row's unit has."""
-    order = np.argsort(units, kind="stable")
-    _, first, sizes = np.unique(units[order], return_index=True, return_counts=True)
-    place = np.empty(len(units), dtype=np.int64)
-    place[order] = np.arange(len(units)) - np.repeat(first, sizes)
-    return place

@@ -10,6 +10,7 @@ distribution of them serves all rows. Where the target is linear, errors also gr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
@@ -31,6 +32,8 @@ _MOST = (0.02, 0.98)
 """Quantiles of the values within which errors are taken to grow."""
 _CHUNK = 2_000
 _BLOCK = 32
+_KEPT = 4
+"""So many are kept, of the families that were asked for last: each takes up to 3 MB."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,15 @@ class Difficulty:
 
     @classmethod
     def of(cls, process: PublicProcess | None, target: Target) -> Difficulty:
-        """From the `process` of a family; takes milliseconds."""
+        """From the `process` of a family; the same object for the same process (not a copy)."""
         if process is None:
             nobody = np.zeros(0, dtype=np.int64)
             return cls(target, None, nobody, np.zeros((0, 0)), INELASTIC, 1.0, np.zeros(0))
+        return _of_process(process, target)
+
+    @classmethod
+    def measured(cls, process: PublicProcess, target: Target) -> Difficulty:
+        """As `of`, computed anew: up to 25 milliseconds."""
         count = len(process.alpha)
         kept = np.unique(np.linspace(0, count - 1, min(count, MAX_ANCHORS)).astype(np.int64))
         rows = process.attributes[kept], process.locations[kept]
@@ -124,6 +132,11 @@ class Difficulty:
         """float64[n]: difficulty of rows with `base` = `of_rows` for which the trained model
         predicts `prediction`, float64[n], standardised."""
         return base * self.elasticity.of(target_to_value(self.target, prediction))
+
+
+@lru_cache(maxsize=_KEPT)
+def _of_process(process: PublicProcess, target: Target) -> Difficulty:
+    return Difficulty.measured(process, target)
 
 
 def fit_elasticity(target: Target, values: Floats, standardised: Floats) -> Elasticity:

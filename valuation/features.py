@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.special import erf
 
+from dao.records import MAX_RULE_NUMBERS
 from valuation.covariance import covariance
 from valuation.landmarks import scattered, synthetic_rows
 from valuation.process import FittedProcess
@@ -31,8 +32,6 @@ SCATTERED_LANDMARKS = 0.1
 LEAST_LANDMARKS = 600
 MOST_LANDMARKS = 2_000
 MAX_FEATURES = 1_500
-MAX_MATRIX_NUMBERS = 50_000_000
-"""The rule `wiener` holds a d x d matrix of each contributor: K d^2 stays below this (400 MB)."""
 _CANDIDATES = (25, 50, 75, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1250, 1500)
 _PROBES = 6_000
 
@@ -48,6 +47,7 @@ class FitPlan:
         rows_per_unit: mean rows that count per unit, from public rows.
         seed: of landmarks and initial weights.
         survey_cells: cells of the survey that the rule `wiener` takes; 0 for the rule `sum`.
+        matrices: how many contributors may join, for each of whom `wiener` holds a d x d matrix.
     """
 
     public_n: int
@@ -57,6 +57,7 @@ class FitPlan:
     rows_per_unit: float = 1.0
     seed: int = 0
     survey_cells: int = 0
+    matrices: int = 1
 
     @property
     def landmarks(self) -> int:
@@ -68,7 +69,7 @@ class FitPlan:
         """The most features that the task may have."""
         most = min(MAX_FEATURES, self.landmarks)
         if self.survey_cells:
-            most = min(most, math.isqrt(MAX_MATRIX_NUMBERS // self.contributors))
+            most = min(most, math.isqrt(MAX_RULE_NUMBERS // self.matrices))
         return most
 
     @property

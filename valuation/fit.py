@@ -21,6 +21,8 @@ from valuation.schema import Floats, Schema, location_of
 from valuation.survey import draw_survey
 
 MODEL_GRID_BITS = 40
+SURVEYED_GRID_BITS = 30
+"""A step of the rule `wiener` goes through matrix products: processors differ by some 1e-11."""
 NOISE_GRID_RATIO = 256
 """The grid of updates is at least this many times finer than the noise."""
 MLP_CLIP_FACTOR = 0.15
@@ -102,7 +104,7 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
         clip_norm_nano=math.ceil(features.clip_norm * 1e9),
         huber_micro=0,
         update_grid_bits=update_grid_bits(plan.noise_multiplier * features.clip_norm),
-        model_grid_bits=MODEL_GRID_BITS,
+        model_grid_bits=SURVEYED_GRID_BITS if plan.survey_cells else MODEL_GRID_BITS,
         optimiser=NewtonOptimiser(kind="newton", eta_micro=newton_schedule(plan.rounds)),
         loo_residual=fitted.loo_residual,
     )

@@ -45,9 +45,9 @@ LAYOUT: Layout = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PublicProcess:
-    """A fitted Gaussian process.
+    """A fitted Gaussian process; equal to itself alone, so that what follows from it can be kept.
 
     Attributes:
         center, scale: float64[a]: attributes enter as clip((x - center) / scale, -4, 4); 0 and 1

@@ -9,6 +9,7 @@ a grid step of a border.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,9 +41,15 @@ def region_centres(locations: Floats, count: int) -> Floats:
             f"{count} regions of locations of shape {locations.shape}, expected one or more and "
             "(rows, 2)"
         )
-    places = _on_grid(locations)
-    if len(places) == 0:
+    if len(locations) == 0:
         return np.zeros((0, 2))
+    return _centres(_on_grid(locations).tobytes(), count).copy()
+
+
+@lru_cache(maxsize=8)
+def _centres(grid: bytes, count: int) -> Floats:
+    """As `region_centres`, of places int64[n, 2] on the grid: the same few are asked for often."""
+    places = np.frombuffer(grid, dtype=np.int64).reshape(-1, 2)
     centres = np.array([_middle(part) for part in _halve(places, count)], dtype=np.int64)
     for _ in range(_STEPS):
         nearest = _nearest(centres, places)

@@ -87,6 +87,7 @@ def render_draft(
         "seed = 0",
         "",
         "[aggregation]",
+        *_rule(draft, family),
         "# An update that is larger than so many units can make it is excluded.",
         f"max_units = {public_n}",
         "",
@@ -124,6 +125,18 @@ def render_draft(
         "",
     ]
     return "\n".join(lines)
+
+
+def _rule(draft: Draft, family: str) -> list[str]:
+    """What draws on the place of a row needs one: elsewhere updates are added up."""
+    located = any(isinstance(feature, LocationSection) for feature in draft.features)
+    if family != "kernel" or not located:
+        return ["# sum: updates are added up.", 'rule = "sum"']
+    return [
+        "# wiener: each contributor first sends a noisy histogram of where its units lie, and its",
+        "# updates then count where they can tell something. sum: updates are added up.",
+        'rule = "wiener"',
+    ]
 
 
 def _feature(feature: FeatureSection) -> list[str]:

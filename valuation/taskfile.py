@@ -153,7 +153,10 @@ class ModelSection(Section):
 class AggregationSection(Section):
     """How updates are added, and who is left out."""
 
-    rule: Literal["sum"] = "sum"
+    rule: Literal["sum", "wiener"] = "sum"
+    """`wiener` weighs each contributor's updates by what a survey says that its rows can tell; for
+    the family kernel, in full batches."""
+    survey_cells: Annotated[int, Field(ge=2, le=1024)] | None = None
     max_units: Annotated[int, Field(ge=1)] | None = None
     copy_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.5
     judge_rounds: tuple[Annotated[int, Field(ge=1)], ...] | None = None

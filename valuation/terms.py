@@ -11,12 +11,16 @@ from dao.records import Aggregation, Calibration, Sampling, Terms
 from valuation.calibration import calibration_plan, layout_of, standard_edges_micro
 from valuation.taskfile import LocationSection, SamplingSection, TaskFile, seconds_of, wei_of
 
+SURVEY_CELLS = 30
+"""More cells tell where rows are more finely, in more noise each."""
+
 
 def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
     """Defaults: judge six times where there are public rows; nobody brings more than N units.
 
     Raises:
-        TaskError: judging rounds that do not rise or pass the last round.
+        TaskError: judging rounds that do not rise or pass the last round, or a rule that does not
+            fit the task.
     """
     section = taskfile.aggregation
     judge = section.judge_rounds
@@ -27,13 +31,35 @@ def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
         raise TaskError(f"aggregation.judge_rounds must rise and not pass the {rounds} rounds")
     return Aggregation(
         rule=section.rule,
-        survey_cells=0,
+        survey_cells=survey_cells_of(taskfile),
         max_units=section.max_units or taskfile.privacy.public_n,
         copy_correlation_micro=round(section.copy_correlation * 1e6),
         judge_rounds=judge,
         judge_noise_factor_micro=round(section.judge_noise_factor * 1e6),
         noise_players=section.noise_players,
     )
+
+
+def survey_cells_of(taskfile: TaskFile) -> int:
+    """Cells of the survey; 0 for the rule `sum`, which needs none.
+
+    Raises:
+        TaskError: the rule does not fit the task.
+    """
+    section = taskfile.aggregation
+    if section.rule == "sum":
+        if section.survey_cells is not None:
+            raise TaskError(
+                "aggregation.survey_cells without a survey",
+                hint="Leave it out, or use rule = 'wiener'.",
+            )
+        return 0
+    if taskfile.model.family != "kernel" or taskfile.privacy.sampling is not None:
+        raise TaskError(
+            "aggregation.rule 'wiener' takes the family 'kernel' and no privacy.sampling",
+            hint="Use rule = 'sum'.",
+        )
+    return section.survey_cells or SURVEY_CELLS
 
 
 def sampling_of(section: SamplingSection) -> Sampling:

@@ -37,6 +37,7 @@ from dao.records.round import (
     SignedRoundRecord,
 )
 from dao.records.task import (
+    MAX_RULE_NUMBERS,
     AdamOptimiser,
     Aggregation,
     Calibration,
@@ -59,6 +60,7 @@ from dao.records.task import (
 )
 
 __all__ = [
+    "MAX_RULE_NUMBERS",
     "AdamOptimiser",
     "Aggregation",
     "BlobRef",

@@ -22,6 +22,9 @@ from dao.canonical import (
 )
 from dao.records.blob import BlobRef
 
+MAX_RULE_NUMBERS = 120_000_000
+"""The rule `wiener` holds a d x d matrix of each contributor, 8 bytes a number."""
+
 
 class Target(Record):
     """What is learned. Values are clipped to the public bounds, then `log` or `linear`,
@@ -177,7 +180,8 @@ class ModelSpec(Record):
 
 class NewtonOptimiser(Record):
     """Diagonal Newton step with a ridge; `gain` and `ridge` are vectors of the setup blob:
-    theta += eta_t * (-G / (N * gain) - ridge * theta) / (1 + ridge)."""
+    theta += eta_t * (-G / (N * gain) - ridge * theta) / (1 + ridge).
+    With the rule `wiener`: theta += eta_t * (its direction, see `rounds.wiener`)."""
 
     kind: Literal["newton"]
     eta_micro: tuple[Positive, ...]
@@ -197,16 +201,18 @@ Optimiser = Annotated[NewtonOptimiser | AdamOptimiser, Field(discriminator="kind
 
 
 class Aggregation(Record):
-    """How updates are added and who is left out.
+    """How updates are joined and who is left out.
 
-    `max_units`: a public bound on the units one contributor brings; an update whose norm passes
+    `rule`: "sum" adds the updates up; "wiener" weighs each by what its contributor's rows can tell,
+    which a survey of `survey_cells` cells says before training. `max_units`: a public bound on the
+    units one contributor brings; an update whose norm passes
     max_units * C + noise quantile is excluded. `copy_correlation_micro`: two updates of which the
     correlation passes this are copies; the later in roster order is excluded. `judge_rounds`: after
     which rounds the public rows judge; who scores below `judge_noise_factor_micro` times the worst
     simulated noise player is excluded from then on and its past displacement is taken back."""
 
-    rule: Literal["sum"]
-    survey_cells: Count
+    rule: Literal["sum", "wiener"]
+    survey_cells: Annotated[int, Field(strict=True, ge=0, le=1024)]
     """Cells of the histogram that a survey releases; 0 without one, and `sum` needs none."""
     max_units: Positive
     copy_correlation_micro: Positive
@@ -283,3 +289,23 @@ class Task(Record):
         return policy.rounds + sum(
             noise > 0 for noise in (policy.survey_noise_micro, policy.calibration_noise_micro)
         )
+
+    @model_validator(mode="after")
+    def _rule_fits(self) -> Task:
+        if self.aggregation.rule != "wiener":
+            return self
+        numbers = self.terms.max_contributors * self.model.parameters**2
+        for fits, problem in (
+            (self.model.family == "kernel", "needs the family 'kernel'"),
+            (self.policy.sampling is None, "takes no sampled steps"),
+            (self.policy.survey_noise_micro > 0, "needs a survey"),
+            (self.aggregation.survey_cells > 0, "needs the cells of a survey"),
+            (
+                numbers <= MAX_RULE_NUMBERS,
+                f"takes max_contributors * parameters^2 = {numbers} numbers, expected at most"
+                f" {MAX_RULE_NUMBERS}",
+            ),
+        ):
+            if not fits:
+                raise ValueError(f"the rule 'wiener' {problem}")
+        return self

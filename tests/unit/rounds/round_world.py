@@ -311,7 +311,6 @@ class World:
     def close_input(self, answers: dict[str, Answer], number: int) -> CloseInput:
         return CloseInput(
             task=self.task,
-            vectors=self.family.optimiser_vectors(),
             position=self.position(number),
             roster=self.roster,
             base_model=self.base,

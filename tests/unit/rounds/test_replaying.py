@@ -27,7 +27,6 @@ from tests.unit.rounds.round_world import World, make_world, verify
 def _given(world: World, **changes: object) -> ReplayInput:
     plain = ReplayInput(
         task=world.task,
-        vectors=world.family.optimiser_vectors(),
         place=world.position(0),
         roster=world.roster,
         family=world.family,

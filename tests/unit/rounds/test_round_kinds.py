@@ -30,7 +30,6 @@ def _replay(world: World) -> ReplayPoint:
     initial = world.states[0]
     given = ReplayInput(
         task=world.task,
-        vectors=world.family.optimiser_vectors(),
         place=world.position(0),
         roster=world.roster,
         family=world.family,

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The aggregation rule that a task names, ready for its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dao.errors import TaskError
+from dao.records import Task
+from privacy.mechanism import clip_norm, noise_deviation
+from rounds.phases import release_of
+from rounds.state import Floats, Ints, state_from_float, state_to_float, update_to_float
+from rounds.step import Displacement, Steps, SumSteps, Voices, eta_of
+from rounds.wiener import Landscape, WienerRule, wiener_rule
+from valuation.family import Family
+from valuation.kernel import KernelFamily
+
+Surveys = Mapping[str, Floats]
+"""Counts of each contributor's survey that was counted, float64[cells], by address."""
+
+
+def steps_of(task: Task, family: Family, roster: Sequence[str], surveys: Surveys) -> Steps:
+    """The steps of a task.
+
+    Args:
+        roster: addresses in the order that the chain froze.
+        surveys: of the task's first round; who is missing told nothing. Not read for the rule
+            `sum`.
+
+    Raises:
+        TaskError, RecordError: the set-up does not fit the task.
+    """
+    if task.aggregation.rule == "sum":
+        return SumSteps(task, family.optimiser_vectors())
+    histograms = _stacked(task, roster, surveys)
+    return WienerSteps(task, tuple(roster), _LATEST.rule(task, family, histograms))
+
+
+def noise_voices(task: Task, contributors: int) -> tuple[int, ...]:
+    """In whose name each simulated noise player sends: every contributor gets as many as the next,
+    so that the loudest weight is among those that noise is measured at."""
+    return tuple(player % contributors for player in range(task.aggregation.noise_players))
+
+
+@dataclass(frozen=True)
+class WienerSteps:
+    """The rule `wiener`: theta' = theta + eta * direction (`rounds.wiener`), then the grid."""
+
+    task: Task
+    roster: tuple[str, ...]
+    rule: WienerRule
+
+    def step(self, state: Ints, counted: Mapping[str, Ints], *, number: int) -> Ints:
+        """As `Steps.step`."""
+        release = release_of(self.task, number)
+        updates = [
+            update_to_float(release, counted[address]) if address in counted else None
+            for address in self.roster
+        ]
+        theta = state_to_float(self.task, state[0])
+        theta = theta + eta_of(self.task, number) * self.rule.direction(theta, updates)
+        return state_from_float(self.task, theta)[None, :]
+
+    def advance(
+        self,
+        displacement: Displacement,
+        update: Floats,
+        *,
+        voices: Voices,
+        number: int,
+        state_after: Ints,
+    ) -> Displacement:
+        """As `Steps.advance`."""
+        direction = self.rule.direction_of(voices, displacement.phi, update)
+        phi = displacement.phi + eta_of(self.task, number) * direction
+        return Displacement(phi=phi, momentum=None)
+
+
+def landscape_of(task: Task, family: Family) -> Landscape:
+    """What a task and its set-up say in public.
+
+    Raises:
+        TaskError: the rule does not fit the task. RecordError: the set-up has no survey.
+    """
+    policy = task.policy
+    if (
+        not isinstance(family, KernelFamily)
+        or policy.sampling is not None
+        or policy.survey_noise_micro == 0
+    ):
+        raise TaskError(
+            "the rule 'wiener' takes the family 'kernel', full-batch rounds and a survey",
+            hint="Leave out privacy.sampling, or use rule = 'sum'.",
+        )
+    features, cells = family.survey_rows()
+    assert family.survey is not None  # survey_rows has refused it
+    return Landscape(
+        # A unit of m rows moves a sum as one row sqrt(m) times as long would.
+        features=features * math.sqrt(family.survey.rows_per_unit),
+        cells=cells,
+        cell_count=family.survey_cells,
+        prior=family.survey.prior,
+        spread=family.survey.spread,
+        clip_norm=clip_norm(policy),
+        deviation=noise_deviation(policy) / math.sqrt(policy.rounds),
+        survey_deviation=policy.survey_noise_micro / 1e6,
+        units=policy.public_n,
+    )
+
+
+def _stacked(task: Task, roster: Sequence[str], surveys: Surveys) -> Floats:
+    """float64[K, cells]; zeros for whoever told nothing."""
+    nothing = np.zeros(task.aggregation.survey_cells)
+    return np.stack([surveys.get(address, nothing) for address in roster])
+
+
+class _Latest:
+    """The last rule that was worked out: it takes seconds, serves every round of a task, and
+    follows from public bytes alone."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, bytes] | None = None
+        self._rule: WienerRule | None = None
+
+    def rule(self, task: Task, family: Family, histograms: Floats) -> WienerRule:
+        key = (task.digest(), histograms.tobytes())
+        if self._rule is None or self._key != key:
+            self._key = None
+            self._rule = wiener_rule(landscape_of(task, family), histograms)
+            self._key = key
+        return self._rule
+
+
+_LATEST = _Latest()
