@@ -80,36 +80,11 @@ class Difficulty:
 
     @classmethod
     def of(cls, process: PublicProcess | None, target: Target) -> Difficulty:
-        """From the `process` of a family; the same object for the same process (not a copy)."""
+        """From the `process` of a family; computed once, in tens of milliseconds, and then kept."""
         if process is None:
             nobody = np.zeros(0, dtype=np.int64)
             return cls(target, None, nobody, np.zeros((0, 0)), INELASTIC, 1.0, np.zeros(0))
         return _of_process(process, target)
-
-    @classmethod
-    def measured(cls, process: PublicProcess, target: Target) -> Difficulty:
-        """As `of`, computed anew: up to 25 milliseconds."""
-        count = len(process.alpha)
-        kept = np.unique(np.linspace(0, count - 1, min(count, MAX_ANCHORS)).astype(np.int64))
-        rows = process.attributes[kept], process.locations[kept]
-        # alpha = (K + noise I)^-1 target, over all anchors.
-        known = process.to_anchors(*rows) @ process.alpha
-        known = known + process.hyper.noise * process.alpha[kept]
-        k = covariance(process.hyper, *rows, *rows)
-        k[np.diag_indices(len(kept))] += process.hyper.noise
-        factor = cholesky(k, lower=True)
-        inverse_factor = solve_triangular(factor, np.eye(len(kept)), lower=True)
-        # Leave-one-out: Rasmussen and Williams (2006), equations 5.10 to 5.12.
-        variance = 1.0 / (inverse_factor * inverse_factor).sum(axis=0)
-        residual = variance * (inverse_factor.T @ (inverse_factor @ known))
-        standardised = np.abs(residual) / np.sqrt(variance)
-        values = target_to_value(target, known - residual)
-        elasticity = fit_elasticity(target, values, standardised)
-        factors = elasticity.of(values)
-        spread = 1.4826 * float(np.median(standardised / factors))
-        spread = max(spread, _LEAST_SPREAD)
-        anchors = spread * np.sqrt(variance) * factors
-        return cls(target, process, kept, factor, elasticity, spread, anchors)
 
     def of_rows(self, rows: Encoded) -> Floats:
         """float64[n], above 0, on the standardised target: `spread` times the deviation that the
@@ -136,7 +111,27 @@ class Difficulty:
 
 @lru_cache(maxsize=_KEPT)
 def _of_process(process: PublicProcess, target: Target) -> Difficulty:
-    return Difficulty.measured(process, target)
+    count = len(process.alpha)
+    kept = np.unique(np.linspace(0, count - 1, min(count, MAX_ANCHORS)).astype(np.int64))
+    rows = process.attributes[kept], process.locations[kept]
+    # alpha = (K + noise I)^-1 target, over all anchors.
+    known = process.to_anchors(*rows) @ process.alpha
+    known = known + process.hyper.noise * process.alpha[kept]
+    k = covariance(process.hyper, *rows, *rows)
+    k[np.diag_indices(len(kept))] += process.hyper.noise
+    factor = cholesky(k, lower=True)
+    inverse_factor = solve_triangular(factor, np.eye(len(kept)), lower=True)
+    # Leave-one-out: Rasmussen and Williams (2006), equations 5.10 to 5.12.
+    variance = 1.0 / (inverse_factor * inverse_factor).sum(axis=0)
+    residual = variance * (inverse_factor.T @ (inverse_factor @ known))
+    standardised = np.abs(residual) / np.sqrt(variance)
+    values = target_to_value(target, known - residual)
+    elasticity = fit_elasticity(target, values, standardised)
+    factors = elasticity.of(values)
+    spread = 1.4826 * float(np.median(standardised / factors))
+    spread = max(spread, _LEAST_SPREAD)
+    anchors = spread * np.sqrt(variance) * factors
+    return Difficulty(target, process, kept, factor, elasticity, spread, anchors)
 
 
 def fit_elasticity(target: Target, values: Floats, standardised: Floats) -> Elasticity:

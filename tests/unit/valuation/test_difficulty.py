@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from calibration_world import HYPER, LINEAR_PRICES, LOG_PRICES, process_of, rows_of
@@ -29,6 +31,18 @@ def test_difficulty_is_the_deviation_of_a_sale_given_the_public_rows() -> None:
     difficulty = Difficulty.of(process, LOG_PRICES)
     expected = difficulty.spread * conditional_deviation(process, rows)
     assert difficulty.of_rows(rows) == pytest.approx(expected, rel=1e-8)
+
+
+def test_it_is_computed_once_for_a_process_and_a_target() -> None:
+    process, alike = process_of(40), process_of(40)
+    found = Difficulty.of(process, LOG_PRICES)
+    assert Difficulty.of(process, LOG_PRICES) is found
+    other = Difficulty.of(alike, LOG_PRICES)
+    assert other is not found, "nobody looks whether two processes hold the same numbers"
+    assert np.array_equal(other.anchors, found.anchors)
+    assert Difficulty.of(process, LINEAR_PRICES).target == LINEAR_PRICES
+    shifted = dataclasses.replace(process, alpha=2.0 * process.alpha)
+    assert Difficulty.of(shifted, LOG_PRICES).spread == pytest.approx(2.0 * found.spread)
 
 
 def test_anchors_are_judged_without_themselves() -> None:

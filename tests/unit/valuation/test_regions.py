@@ -52,6 +52,20 @@ def test_the_order_of_the_rows_and_noise_of_a_last_bit_change_nothing() -> None:
     assert (region_centres(np.nextafter(places, 9.0), 10) == centres).all()
 
 
+def test_what_a_caller_does_to_its_centres_changes_nobody_elses() -> None:
+    places = _towns(333, seed=1)
+    mine = region_centres(places, 10)
+    expected = mine.copy()
+    mine += 1.0
+    places_before = places.copy()
+    assert (region_centres(places, 10) == expected).all()
+    places += 5.0
+    assert region_centres(places, 10).mean(axis=0) == pytest.approx(
+        expected.mean(axis=0) + 5.0, abs=0.5
+    )
+    assert (region_centres(places_before, 9) != expected[:9]).any()
+
+
 def test_fewer_places_than_regions_give_fewer_regions() -> None:
     places = np.repeat([[0.0, 1.0], [2.0, 3.0], [4.0, 4.0]], [50, 1, 1], axis=0)
     centres = region_centres(places, 10)
