@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dao.errors import ReplayMismatch
 from dao.records import ContributorResult, RoundRecord, ScoreReport, StretchScores, Task
-from privacy.accounting import answered_epsilon_micro
+from privacy.accounting import SAMPLED_STEP_MICRO, answered_epsilon_micro
 from rewards.merkle import Leaf, tree_root
 from rewards.payout import payouts_down, shares_wad_down
 from rounds.judge import check_pico, judged_out_in
@@ -25,10 +25,15 @@ _NOT_AN_ANSWER = ("bad-signature", "wrong-position")
 
 @dataclass(frozen=True)
 class Settlement:
-    """What follows from the scores of all stretches; the leaves are those of the two roots."""
+    """What follows from the scores of all stretches; the leaves are those of the two roots.
+
+    `epsilon_step_micro`: another processor may find an epsilon that is so much more or less; 0 with
+    full batches.
+    """
 
     threshold_pico: int
     results: tuple[ContributorResult, ...]
+    epsilon_step_micro: int
     payout_total_wei: int
     payout_leaves: tuple[Leaf, ...]
     share_leaves: tuple[Leaf, ...]
@@ -93,6 +98,7 @@ def settle(
     return Settlement(
         threshold_pico=threshold,
         results=results,
+        epsilon_step_micro=0 if task.policy.sampling is None else SAMPLED_STEP_MICRO,
         payout_total_wei=sum(payouts),
         payout_leaves=_leaves(task_id, roster, payouts),
         share_leaves=_leaves(task_id, roster, shares),
@@ -138,7 +144,7 @@ def check_scores(
     """Compare a report with what was recomputed; ReplayMismatch names the place.
 
     `stretches` are recomputed and must lie within the tolerance of `rounds.judge`; `settlement`
-    was made from the recorded stretches and must be equal.
+    was made from the recorded stretches and must be equal, but for `epsilon_step_micro`.
     """
     place = "score report, "
     _equal(place + "judged_on", recorded.judged_on, judged_on)
@@ -162,7 +168,9 @@ def check_scores(
         },
         {
             "threshold_pico": settlement.threshold_pico,
-            "results": [each.model_dump(mode="json") for each in settlement.results],
+            "results": [
+                each.model_dump(mode="json") for each in _as_recorded(recorded.results, settlement)
+            ],
             "payout_total_wei": settlement.payout_total_wei,
             "payout_root": settlement.payout_root,
             "share_root": settlement.share_root,
@@ -171,6 +179,20 @@ def check_scores(
     if difference is not None:
         where, old, new = difference
         raise ReplayMismatch(place=place + where, recorded=old, recomputed=new)
+
+
+def _as_recorded(
+    recorded: Sequence[ContributorResult], settlement: Settlement
+) -> list[ContributorResult]:
+    """The settlement's results, with the recorded epsilon where that is one step away."""
+    epsilons = {each.contributor: each.epsilon_micro for each in recorded}
+    found = []
+    for now in settlement.results:
+        was = epsilons.get(now.contributor, now.epsilon_micro)
+        if abs(was - now.epsilon_micro) == settlement.epsilon_step_micro:
+            now = now.model_copy(update={"epsilon_micro": was})
+        found.append(now)
+    return found
 
 
 def _leaves(task_id: int, roster: Sequence[str], amounts: Sequence[int]) -> tuple[Leaf, ...]:

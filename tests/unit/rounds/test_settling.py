@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dao.errors import ReplayMismatch
-from dao.records import ModelCard, RoundRecord, ScoreReport, StretchScores
+from dao.records import ModelCard, RoundRecord, Sampling, ScoreReport, StretchScores, Task
 from privacy.accounting import epsilon_of_mu
 from rewards.merkle import EMPTY_ROOT, proof, verify
 from rounds.settle import Settlement, check_scores, noise_threshold, rounds_answered, settle
@@ -216,3 +216,62 @@ def test_a_changed_payout_of_one_contributor_is_named() -> None:
     bent = report.model_copy(update={"results": (report.results[0], more, *report.results[2:])})
     with pytest.raises(ReplayMismatch, match=r"results\[1\].payout_wei"):
         _check(bent, recorded)
+
+
+SAMPLED = WORLD.task.model_copy(
+    update={
+        "policy": WORLD.task.policy.model_copy(
+            update={
+                "mechanism": "gaussian-poisson",
+                "noise_multiplier_micro": 1_000_000,
+                "sampling": Sampling(rate_micro=100_000, steps=4, eta_micro=1_000, local_units=100),
+            }
+        )
+    }
+)
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(
+    ("task", "apart", "taken"),
+    [
+        (SAMPLED, 0, True),
+        (SAMPLED, 1_000, True),
+        (SAMPLED, -1_000, True),
+        (SAMPLED, 1, False),
+        (SAMPLED, 999, False),
+        (SAMPLED, 2_000, False),
+        (SAMPLED, -2_000, False),
+        (WORLD.task, 0, True),
+        (WORLD.task, 1, False),
+        (WORLD.task, 1_000, False),
+        (WORLD.task, -1_000, False),
+    ],
+)
+def test_promise_7_an_epsilon_of_sampled_steps_may_be_one_step_away_and_no_other(
+    task: Task, apart: int, taken: bool
+) -> None:
+    """Another processor's privacy loss distribution may round to the next step of 1,000."""
+    recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
+    settled = settle(
+        task, task_id=1, roster=WORLD.addresses, records=WORLD.records, stretches=recorded
+    )
+    epsilon = settled.results[2].epsilon_micro
+    assert epsilon > 2_000
+    moved = settled.results[2].model_copy(update={"epsilon_micro": epsilon + apart})
+    results = (*settled.results[:2], moved, settled.results[3])
+    report = _report(recorded).model_copy(update={"results": results})
+
+    def check(bent: ScoreReport) -> None:
+        check_scores(bent, judged_on="sealed-rows", stretches=recorded, settlement=settled)
+
+    if not taken:
+        with pytest.raises(ReplayMismatch, match=r"results\[2\].epsilon_micro"):
+            check(report)
+        return
+    check(report)
+    paid = moved.model_copy(update={"payout_wei": moved.payout_wei + 1})
+    with pytest.raises(ReplayMismatch, match=r"results\[2\].payout_wei"):
+        check(report.model_copy(update={"results": (*results[:2], paid, results[3])}))
+    with pytest.raises(ReplayMismatch, match="4 entries|3 entries"):
+        check(report.model_copy(update={"results": results[:3]}))
