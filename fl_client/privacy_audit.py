@@ -26,7 +26,6 @@ from dao.errors import TaskError
 from dao.records import Task
 from fl_client.canary_rows import Probe, Stage, calibration_stage, probes, training_stage
 from fl_client.vault import Vault
-from fl_client.wire import TrainRequest
 from privacy.accounting import Releases
 from privacy.canaries import score
 from privacy.noise import NoiseSource
@@ -128,7 +127,7 @@ def audit_vault(
         family,
         vault.records.prepared(task, family),
         initial=vault.store.get(task.model.initial.cid),
-        noise=lambda trial: vault._noise(TrainRequest(0, task_digest, trial, b"")),
+        noise=lambda trial: vault.noise_source(task_digest, trial),
         trials=trials,
         tell=tell,
     )

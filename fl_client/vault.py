@@ -140,6 +140,16 @@ class Vault:
         _, update_sha256 = state.tasks[task_digest].answered[round_number]
         return self._answers.load(task_digest, round_number, update_sha256=update_sha256).receipt
 
+    def noise_source(self, task_digest: str, round_number: int) -> NoiseSource:
+        """Fresh secure noise for one update; where the vault has a `noise_seed`, what that gives
+        for this round."""
+        seed = self.config.noise_seed
+        if seed is None:
+            return SecureNoise()
+        return seeded_noise(
+            seed, account=self.config.account, task_digest=task_digest, number=round_number
+        )
+
     def sign(self, message: bytes) -> bytes:
         """BLS signature (96 bytes) of a 32-byte message. Within the vault's own package only."""
         return self._key.sign(message)
@@ -163,7 +173,7 @@ class Vault:
         reservation = state.reserve(
             task_digest=request.task_digest, policy=task.policy, limit=self.limit
         )
-        noise = self._noise(request)
+        noise = self.noise_source(request.task_digest, request.round)
         update = self._compute(task, family, request, noise)
         answer = self._sealed(task, on_chain, request, base_sha256, update, noise)
         self._answers.stage(request.task_digest, request.round, answer)
@@ -208,17 +218,6 @@ class Vault:
                 Code.BAD_REQUEST,
                 f"round {request.round} is beyond the task's {task.total_rounds}",
             )
-
-    def _noise(self, request: TrainRequest) -> NoiseSource:
-        seed = self.config.noise_seed
-        if seed is None:
-            return SecureNoise()
-        return seeded_noise(
-            seed,
-            account=self.config.account,
-            task_digest=request.task_digest,
-            number=request.round,
-        )
 
     def _compute(
         self, task: Task, family: Family, request: TrainRequest, noise: NoiseSource
