@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from dao.errors import InputError
 from dao.records import Task
+from fl_client.row_copies import AnyRows, SurveyRows, spread, taken, with_copies
 from privacy.canaries import Canary, worst_canary
 from privacy.mechanism import clip_norm
 from privacy.trade_off import Game
@@ -22,7 +22,7 @@ from rounds.state import decode_update, initial_state, theta_of, update_to_float
 from valuation.encode import value_to_target
 from valuation.family import Family, Prepared
 from valuation.private_rows import CalibrationRows, PrivateRows
-from valuation.schema import Floats, Ints
+from valuation.schema import Floats
 
 SEPARATION = 3.0
 """Standard deviations by which a group of canaries shifts the score: there bounds are sharpest."""
@@ -34,8 +34,6 @@ BESIDE = 16
 """Own rows that are in the data with and without canaries."""
 LOUD_LAYER = 64.0
 """A hostile coordinator chooses the base model: one layer so much larger makes gradients large."""
-
-Rows = TypeVar("Rows", Prepared, CalibrationRows)
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,13 @@ class Stage:
     unit: float
     direction: Floats
     excess: float
-    row: Prepared | CalibrationRows
+    row: AnyRows
     beside: PrivateRows
     game: Game
 
     def with_canaries(self, probe: Probe) -> PrivateRows:
         """The rows beside and the canaries; each canary unit is a new one."""
-        return _with_units(self.beside, self.row, probe)
+        return with_copies(self.beside, self.row, units=probe.units, rows=probe.rows)
 
 
 class Silence:
@@ -120,7 +118,7 @@ def training_stage(task: Task, family: Family, rows: PrivateRows, *, initial: by
         direction=canary.direction,
         excess=canary.norm / clip_norm(task.policy),
         row=row,
-        beside=dataclasses.replace(rows, training=beside),
+        beside=dataclasses.replace(rows, training=beside, survey=None),
         game=Game(1)
         if sampling is None
         else Game(1, rate=sampling.rate_micro / 1e6, steps=sampling.steps),
@@ -133,24 +131,64 @@ def calibration_stage(
     """How the calibration is attacked: one more unit in the bins of an own calibration row, at the
     task's first model state. None where the task has none, or no own row calibrates."""
     own = rows.calibration
-    if task.policy.calibration_noise_micro == 0 or own is None or not len(_units_of(own)):
+    if task.policy.calibration_noise_micro == 0 or own is None or not len(own.prepared.units):
         return None
-    number, theta = _first_round(task, "calibrate"), theta_of(task, initial)
-    release = release_of(task, number)
     beside = dataclasses.replace(rows, calibration=taken(own, spread(own, BESIDE)))
-    row = taken(own, spread(own, 1))
+    return _histogram_stage(
+        task,
+        family,
+        kind="calibrate",
+        noise_micro=task.policy.calibration_noise_micro,
+        row=taken(own, spread(own, 1)),
+        beside=beside,
+        initial=initial,
+    )
+
+
+def survey_stage(task: Task, family: Family, rows: PrivateRows, *, initial: bytes) -> Stage | None:
+    """How the survey is attacked: one more unit in the cell of an own training row. None where the
+    task has none, or no own row trains."""
+    noise_micro = task.policy.survey_noise_micro
+    if noise_micro == 0 or rows.survey is None or not len(rows.survey):
+        return None
+    own = SurveyRows(rows.training, rows.survey)
+    some = taken(own, spread(own, BESIDE))
+    return _histogram_stage(
+        task,
+        family,
+        kind="survey",
+        noise_micro=noise_micro,
+        row=taken(own, spread(own, 1)),
+        beside=dataclasses.replace(rows, training=some.prepared, survey=some.cells),
+        initial=initial,
+    )
+
+
+def _histogram_stage(
+    task: Task,
+    family: Family,
+    *,
+    kind: RoundKind,
+    noise_micro: int,
+    row: CalibrationRows | SurveyRows,
+    beside: PrivateRows,
+    initial: bytes,
+) -> Stage:
+    """The canaries point where one more unit of this row does, found without noise."""
+    number, theta = _first_round(task, kind), theta_of(task, initial)
+    release = release_of(task, number)
 
     def exact(data: PrivateRows) -> Floats:
         update = contribution(task, family, data, theta, number=number, noise=Silence())
         return update_to_float(release, decode_update(release, update))
 
-    added = exact(_with_units(beside, row, Probe("one unit", 1, 1))) - exact(beside)
+    added = exact(with_copies(beside, row, units=1, rows=1)) - exact(beside)
     norm = float(np.linalg.norm(added))
     return Stage(
-        kind="calibrate",
+        kind=kind,
         number=number,
         theta=theta,
-        sigma=task.policy.calibration_noise_micro / 1e6,
+        sigma=noise_micro / 1e6,
         unit=1.0,
         direction=added / norm,
         excess=norm,
@@ -173,57 +211,8 @@ def probes(task: Task, stage: Stage) -> tuple[Probe, ...]:
     return tuple(found)
 
 
-def taken(rows: Rows, places: Ints) -> Rows:
-    """The rows at these places, in that order."""
-    found: Rows = _mapped(lambda _, array: np.array(array[places]), rows)
-    return found
-
-
-def spread(rows: Prepared | CalibrationRows, count: int) -> Ints:
-    """Up to `count` places of rows, evenly spread."""
-    n = len(_units_of(rows))
-    return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))
-
-
 def _first_round(task: Task, kind: RoundKind) -> int:
     return next(n for n in range(1, task.total_rounds + 1) if kind_of(task, n) == kind)
-
-
-def _with_units(beside: PrivateRows, row: Prepared | CalibrationRows, probe: Probe) -> PrivateRows:
-    if isinstance(row, Prepared):
-        return dataclasses.replace(beside, training=_joined(beside.training, row, probe))
-    assert beside.calibration is not None
-    return dataclasses.replace(beside, calibration=_joined(beside.calibration, row, probe))
-
-
-def _joined(beside: Rows, row: Rows, probe: Probe) -> Rows:
-    """Rows, and copies of one row as units of their own."""
-    present = _units_of(beside)
-    first = 1 + int(present.max(initial=-1))
-    units = first + np.repeat(np.arange(probe.units), probe.rows)
-    copies = np.zeros(len(units), dtype=np.int64)
-    found: Rows = _mapped(
-        lambda name, one, other: np.concatenate([one, units if name == "units" else other[copies]]),
-        beside,
-        row,
-    )
-    return found
-
-
-def _mapped(function: Callable[..., Any], *rows: Any, name: str = "") -> Any:
-    """Rows of which each array is `function` of its name and of the arrays of that name."""
-    first = rows[0]
-    if isinstance(first, np.ndarray):
-        return function(name, *rows)
-    names = [field.name for field in dataclasses.fields(first)]
-    parts = {
-        each: _mapped(function, *(getattr(one, each) for one in rows), name=each) for each in names
-    }
-    return type(first)(**parts)
-
-
-def _units_of(rows: Prepared | CalibrationRows) -> Ints:
-    return rows.units if isinstance(rows, Prepared) else rows.prepared.units
 
 
 def _worst_row(

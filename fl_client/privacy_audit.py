@@ -24,7 +24,14 @@ import numpy as np
 
 from dao.errors import TaskError
 from dao.records import Task
-from fl_client.canary_rows import Probe, Stage, calibration_stage, probes, training_stage
+from fl_client.canary_rows import (
+    Probe,
+    Stage,
+    calibration_stage,
+    probes,
+    survey_stage,
+    training_stage,
+)
 from fl_client.vault import Vault
 from privacy.accounting import Releases
 from privacy.canaries import score
@@ -37,9 +44,7 @@ from valuation.family import Family
 from valuation.private_rows import PrivateRows
 
 DEFAULT_TRIALS = 4000
-"""Training updates with each kind of canary, and as many without."""
-FEW_TRIALS = 500
-"""Of a histogram, unless fewer are asked for."""
+"""Updates with each kind of canary, and as many without."""
 CONFIDENCE = 0.95
 _LOUDEST = (4.0, 2.0, 1.0)
 """Noise below a quarter of the claimed one is not told apart any more; below half of it, or below
@@ -152,19 +157,20 @@ def audit_mechanism(
     most 1 - confidence. Errors as of `audit_vault`.
     """
     stages = [training_stage(task, family, rows, initial=initial)]
-    calibration = calibration_stage(task, family, rows, initial=initial)
-    if calibration is not None:
-        stages.append(calibration)
-    plan = [(stage, probes(task, stage), _trials(stage, trials)) for stage in stages]
-    tried = sum(len(chosen) for _, chosen, _ in plan)
-    of = sum((len(chosen) + 1) * count for _, chosen, count in plan)
+    for histogram in (survey_stage, calibration_stage):
+        stage = histogram(task, family, rows, initial=initial)
+        if stage is not None:
+            stages.append(stage)
+    plan = [(stage, probes(task, stage)) for stage in stages]
+    tried = sum(len(chosen) for _, chosen in plan)
+    of = trials * (tried + len(plan))
     # All bounds are to hold at once (Bonferroni).
     each_confidence = 1.0 - (1.0 - confidence) / tried
     numbers = itertools.count(1)
 
-    def scores(stage: Stage, data: PrivateRows, count: int) -> Floats:
-        release, found = release_of(task, stage.number), np.empty(count)
-        for i in range(count):
+    def scores(stage: Stage, data: PrivateRows) -> Floats:
+        release, found = release_of(task, stage.number), np.empty(trials)
+        for i in range(trials):
             trial = next(numbers)
             update = contribution(
                 task, family, data, stage.theta, number=stage.number, noise=noise(trial)
@@ -175,10 +181,10 @@ def audit_mechanism(
         return found
 
     findings = []
-    for stage, chosen, count in plan:
-        without = scores(stage, stage.beside, count)
+    for stage, chosen in plan:
+        without = scores(stage, stage.beside)
         for probe in chosen:
-            present = scores(stage, stage.with_canaries(probe), count)
+            present = scores(stage, stage.with_canaries(probe))
             game = dataclasses.replace(stage.game, units=probe.units)
             bound = noise_at_most(without, present, game, confidence=each_confidence)
             findings.append(Finding(stage.kind, probe, stage.sigma, bound, without, present))
@@ -191,12 +197,6 @@ def audit_mechanism(
         confidence=confidence,
         seeded=noise(1).seeded,
     )
-
-
-def _trials(stage: Stage, trials: int) -> int:
-    """How often a stage is tried. Where the public process takes part, an update of a histogram
-    costs many times one of training."""
-    return trials if stage.kind == "train" else min(trials, max(FEW_TRIALS, trials // 8))
 
 
 def _proven(task: Task, findings: list[Finding]) -> int:

@@ -51,6 +51,7 @@ def owners_task(store: MemoryStore, family: str) -> Task:
     public = table.to_csv(index=False).encode()
     features = table.drop(columns="owner").to_csv(index=False).encode()
     draft = draft_task(parse_csv(features, name="public"), target=TARGET)
+    surveyed = {"rule": "wiener", "survey_cells": 5}
     model = {"family": family} | ({"hidden": [4]} if family == "mlp" else {})
     taskfile = TaskFile.model_validate(
         {
@@ -65,7 +66,7 @@ def owners_task(store: MemoryStore, family: str) -> Task:
             "calibration": {"share": 0.4, "groups": 1, "edges": [-1.0, 0.0, 1.0]},
             "terms": {"coordinator": COORDINATOR},
         }
-        | ({"public_rows": "public.csv"} if family == "kernel" else {})
+        | ({"public_rows": "public.csv", "aggregation": surveyed} if family == "kernel" else {})
     )
     return build_task(
         taskfile,
@@ -152,6 +153,12 @@ def test_what_the_vault_prepares_of_a_row_does_not_depend_on_other_units(
             expected = values[kept][:, kept] if name == "units" else values[kept]
             assert len(values) == places.sum()
             assert np.allclose(expected, alone[name], rtol=1e-9, atol=1e-9), name
+    if family == "mlp":
+        assert one.survey is None
+        return
+    assert one.survey is not None
+    assert len(np.unique(one.survey)) > 1
+    assert np.array_equal(one.survey[remains[~calibrating]], other.survey)
 
 
 def noises(world: VaultWorld, base: bytes) -> list[Floats]:
