@@ -8,27 +8,37 @@ import math
 import numpy as np
 import pytest
 
-from demo.forecast import forecast_noise, made_up_account, train_in_process, train_rounds
+from demo.forecast import (
+    forecast_noise,
+    made_up_account,
+    surveyed_steps,
+    train_in_process,
+    train_rounds,
+)
 from demo.forecast_payouts import Payouts, Scoring, by_size
 from privacy.noise import SeededNoise
 from rewards.shapley import shapley_by_definition
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import Prepared
+from valuation.private_rows import PrivateRows
 
 ROUNDS, LENGTH = 7, 3
 """Training rounds, and the length of a checkpoint in this world."""
 
 
-def contributors_of(world: World) -> list[Prepared]:
-    return [
+def contributors_of(world: World) -> list[PrivateRows]:
+    prepared = [
         Prepared(inputs, np.zeros(len(target)), target, np.arange(len(target)))
         for inputs, target in world.rows.values()
     ]
+    return [PrivateRows(training=each, survey=None, calibration=None) for each in prepared]
 
 
 def rounds_of(world: World, seed: str = "s") -> list:
     noise = forecast_noise(seed, task_digest=world.task.digest())
-    return list(train_rounds(world.task, world.family, world.state, contributors_of(world), noise))
+    task, family, rows = world.task, world.family, contributors_of(world)
+    steps = surveyed_steps(task, family, rows, noise)
+    return list(train_rounds(task, family, world.state, rows, noise, steps=steps))
 
 
 def plain_rounds(world: World, seed: str) -> list[tuple[list[list[int]], list[int]]]:
@@ -137,8 +147,9 @@ def plain_scores(world: World, rounds: list, judging: Prepared) -> list[float]:
 def test_scores_are_shapley_values_over_the_checkpoints_stretches() -> None:
     world = make_world(contributors=4, width=5, rows=50, rounds=ROUNDS, judged=False)
     assert world.task.terms.checkpoint_length == LENGTH
-    judging = contributors_of(make_world(contributors=1, width=5, rows=80, seed=3))[0]
-    scoring = Scoring(world.task, world.family, contributors=4, judging=judging)
+    judging = contributors_of(make_world(contributors=1, width=5, rows=80, seed=3))[0].training
+    steps = world.steps()
+    scoring = Scoring(world.task, world.family, steps, contributors=4, judging=judging)
     rounds = rounds_of(world)
     for each in rounds:
         scoring.add(each)

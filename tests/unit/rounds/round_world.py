@@ -42,7 +42,9 @@ from rounds.close import Closed, CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
 from rounds.phases import event_of, kind_of, release_of
+from rounds.rules import steps_of
 from rounds.state import initial_state, theta_of
+from rounds.step import Steps
 from valuation.family import JudgeRows, Prepared
 
 DELTA_E12 = 10_000_000
@@ -257,6 +259,10 @@ class World:
     @property
     def addresses(self) -> list[str]:
         return [member.address for member in self.roster]
+
+    def steps(self) -> Steps:
+        """How the task's updates move its model, after the surveys that were counted."""
+        return steps_of(self.task, self.family, self.addresses, self.history.surveys)
 
     def position(self, number: int) -> Position:
         return Position(

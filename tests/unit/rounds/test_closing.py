@@ -17,7 +17,7 @@ from privacy.noise import SeededNoise
 from rounds.exclusion import UNMATCHED, Answer, copy_bound, norm_bound
 from rounds.phases import release_of
 from rounds.state import decode_state, decode_update, state_to_float
-from rounds.step import step
+from rounds.step import SumSteps
 from tests.unit.rounds.round_world import World, make_world, sign
 
 
@@ -37,10 +37,13 @@ def test_an_honest_round_counts_everybody_and_takes_the_step(world: World) -> No
     closed = world.close(answers)
     assert not closed.record.exclusions
     assert [each.body.contributor for each in closed.record.receipts] == world.addresses
-    ints = [decode_update(release_of(world.task, 1), each.update) for each in answers.values()]
-    total = np.sum(ints, axis=0) * 2.0**-world.task.model.update_grid_bits
+    counted = {
+        address: decode_update(release_of(world.task, 1), each.update)
+        for address, each in answers.items()
+    }
     state = decode_state(world.task, world.state)
-    expected = step(world.task, world.family.optimiser_vectors(), state, total, round_number=1)
+    steps = SumSteps(world.task, world.family.optimiser_vectors())
+    expected = steps.step(state, counted, number=1)
     assert np.array_equal(decode_state(world.task, closed.model), expected)
     assert closed.record.model == blob_ref(closed.model)
     assert closed.record.previous_record == world.task.digest()

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dao.cid import blob_ref
-from dao.errors import TaskError
+from dao.errors import RecordError, TaskError
 from dao.records import Calibrated, Sampling, Task
 from privacy import accounting
 from privacy.mechanism import Release
@@ -27,6 +27,7 @@ from valuation.encode import Encoded, encode
 from valuation.family import Family
 from valuation.holdout import calibrates
 from valuation.interval import ErrorModel
+from valuation.kernel import KernelFamily
 from valuation.loading import load_family
 from valuation.private_rows import divide_rows
 from valuation.task_text import render_draft
@@ -57,7 +58,7 @@ class Town:
         return theta_of(self.task, self.initial)
 
 
-def _town(extra: str = "") -> Town:
+def _town(extra: str = "", *, rule: str = "wiener") -> Town:
     public, blobs = _sales(150, 0), {}
 
     def put(data: bytes):
@@ -73,7 +74,7 @@ def _town(extra: str = "") -> Town:
         contributors=CONTRIBUTORS,
     )
     task = build_task(
-        parse_taskfile(text.replace("[model]", extra + "[model]")),
+        parse_taskfile(text.replace("[model]", extra + "[model]").replace('"wiener"', f'"{rule}"')),
         public.to_csv(index=False).encode(),
         put,
         bundle_sha256="0" * 64,
@@ -101,7 +102,8 @@ def _release(town: Town) -> Release:
 def test_a_drafted_task_keeps_some_units_out_and_pays_once(town: Town) -> None:
     task = town.task
     assert task.calibration is not None
-    assert task.total_rounds == task.policy.rounds + 1
+    assert task.aggregation.rule == "wiener"
+    assert (task.policy.rounds, task.total_rounds) == (30, 1 + 30 + 1)
     bare = task.policy.model_copy(update={"calibration_noise_micro": 0})
     # parallel composition: the calibration costs nothing on top of training
     assert accounting.policy_epsilon_micro(bare) == task.policy.epsilon_micro
@@ -189,7 +191,9 @@ def test_the_stretch_makes_estimates_vary_more_and_never_less(town: Town) -> Non
 def test_sampled_rounds_add_up_to_full_ones_on_the_mean() -> None:
     """Noise apart, each of the steps takes a share `rate` of what a full batch gives, and the step
     of the model divides by as much."""
-    town = _town("[privacy.sampling]\nrate = 0.25\nsteps = 8\neta = 1e-6\nlocal_units = 2000\n\n")
+    town = _town(
+        "[privacy.sampling]\nrate = 0.25\nsteps = 8\neta = 1e-6\nlocal_units = 2000\n\n", rule="sum"
+    )
     task = town.task
     assert task.policy.mechanism == "gaussian-poisson"
     assert task.policy.sampling == Sampling(
@@ -226,10 +230,37 @@ def test_sampled_rounds_add_up_to_full_ones_on_the_mean() -> None:
     assert explained == pytest.approx(1.0, abs=0.15)
 
 
-def test_a_round_that_the_rule_does_not_ask_for_is_refused(town: Town) -> None:
-    policy = town.task.policy.model_copy(update={"survey_noise_micro": 10**6})
-    aggregation = town.task.aggregation.model_copy(update={"survey_cells": 4})
-    task = town.task.model_copy(update={"policy": policy, "aggregation": aggregation})
-    rows = divide_rows(task, town.family, town.rows[0])
-    with pytest.raises(TaskError, match="asks for no survey"):
-        contribution(task, town.family, rows, town.theta, number=1, noise=SeededNoise(b""))
+def test_a_survey_is_the_units_of_each_cell_plus_noise_on_the_grid(town: Town) -> None:
+    """By hand: each training row in the cell whose centre is nearest, and noise drawn anew; of the
+    rows that calibrate, of prices and of the model there is nothing in it."""
+    task, family, release = town.task, town.family, release_of(town.task, 1)
+    assert isinstance(family, KernelFamily)
+    assert family.survey is not None
+    assert release.length == len(family.survey.centers) == task.aggregation.survey_cells
+    kept = ~calibrates(task, town.rows[0].unit_keys)
+    counts = np.zeros(release.length)
+    for place in town.rows[0].locations[kept]:
+        counts[int(np.argmin([np.sum((place - each) ** 2) for each in family.survey.centers]))] += 1
+    deviation = task.policy.survey_noise_micro / 1e6
+    noisy = counts + deviation * SeededNoise(b"x").gaussian(release.length)
+    expected = [round(each * 2**release.grid_bits) for each in noisy]
+    rows = divide_rows(task, family, town.rows[0])
+    cheap = replace(town.rows[0], target=np.zeros(len(kept)))
+    for held, theta in (
+        (rows, town.theta),
+        (rows, town.theta + 1.0),
+        (divide_rows(task, family, cheap), town.theta),
+    ):
+        sent = contribution(task, family, held, theta, number=1, noise=SeededNoise(b"x"))
+        assert decode_update(release, sent).tolist() == expected
+
+
+def test_a_round_that_the_rows_or_the_set_up_know_nothing_of_is_refused(town: Town) -> None:
+    unsurveyed = replace(divide_rows(town.task, town.family, town.rows[0]), survey=None)
+    with pytest.raises(TaskError, match="prepared without it"):
+        contribution(
+            town.task, town.family, unsurveyed, town.theta, number=1, noise=SeededNoise(b"")
+        )
+    assert isinstance(town.family, KernelFamily)
+    with pytest.raises(RecordError, match="survey"):
+        divide_rows(town.task, replace(town.family, survey=None), town.rows[0])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dao.errors import RecordError, TaskError
+from dao.records import Task
 from rounds.phases import release_of
 from rounds.state import (
     decode_state,
@@ -20,7 +21,7 @@ from rounds.state import (
     state_to_float,
     sum_updates,
 )
-from rounds.step import Displacement, advance, check_vectors, step, take_back
+from rounds.step import PUBLIC, Displacement, SumSteps, take_back
 from tests.unit.rounds.round_world import make_task
 
 D = 5
@@ -30,6 +31,14 @@ VECTORS = {
     "gain": np.array([0.3, 1.0, 2.0, 0.7, 5.0]),
     "ridge": np.array([0.0, 0.1, 1.0, 3.0, 9.0]),
 }
+
+
+def _sent(task: Task, values: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Updates as they are counted, by made-up addresses, and what they say float64[n, d]."""
+    bits = task.model.update_grid_bits
+    counted = np.rint(values * 2.0**bits).astype(np.int64)
+    by_address = {f"0x{place:040x}": each for place, each in enumerate(counted)}
+    return by_address, counted * 2.0**-bits
 
 
 def _half_even(value: float) -> int:
@@ -72,8 +81,9 @@ def test_step_is_bit_for_bit_that_of_plain_python(optimiser: str) -> None:
     task = NEWTON if optimiser == "newton" else ADAM
     state = decode_state(task, initial_state(task, rng.normal(size=D)))
     for t in range(1, 7):
-        total = rng.normal(size=D) * 300
-        after = step(task, VECTORS, state, total, round_number=t)
+        counted, sent = _sent(task, rng.normal(size=(3, D)) * 200)
+        total = np.array([math.fsum(column) for column in sent.T])
+        after = SumSteps(task, VECTORS).step(state, counted, number=t)
         if optimiser == "newton":
             assert after.tolist() == [_slow_newton(state[0].tolist(), total.tolist(), t)]
         else:
@@ -86,6 +96,7 @@ def test_displacements_add_up_to_the_trajectory(task) -> None:
     """theta = base + sum of displacements, the base being the run in which nobody sends anything;
     for adam with the real run's second moment held."""
     rng = np.random.default_rng(1)
+    steps = SumSteps(task, VECTORS)
     start = decode_state(task, initial_state(task, rng.normal(size=D)))
     real = start
     players = [Displacement.zero(task) for _ in range(3)]
@@ -94,14 +105,14 @@ def test_displacements_add_up_to_the_trajectory(task) -> None:
         momentum=None if task is NEWTON else np.zeros(D),
     )
     for t in range(1, 7):
-        updates = rng.normal(size=(3, D)) * 100
-        real = step(task, VECTORS, real, updates.sum(axis=0), round_number=t)
-        options = {"round_number": t, "state_after": real}
+        counted, updates = _sent(task, rng.normal(size=(3, D)) * 100)
+        real = steps.step(real, counted, number=t)
+        options = {"number": t, "state_after": real}
         players = [
-            advance(task, VECTORS, player, update, **options)
-            for player, update in zip(players, updates, strict=True)
+            steps.advance(player, update, voices=place, **options)
+            for place, (player, update) in enumerate(zip(players, updates, strict=True))
         ]
-        silent = advance(task, VECTORS, silent, np.zeros(D), **options)
+        silent = steps.advance(silent, np.zeros(D), voices=PUBLIC, **options)
     together = silent.phi + sum(player.phi for player in players)
     assert np.allclose(state_to_float(task, real[0]), together, atol=20 * 2.0**-40)
     without = state_to_float(task, take_back(task, real, players[1]))
@@ -116,17 +127,17 @@ def test_displacements_add_up_to_the_trajectory(task) -> None:
 
 
 def test_many_displacements_advance_as_one_by_one() -> None:
-    rng = np.random.default_rng(2)
+    rng, steps = np.random.default_rng(2), SumSteps(ADAM, {})
     many = Displacement.zero(ADAM, many=4)
     singles = [Displacement.zero(ADAM) for _ in range(4)]
     after = np.abs(rng.integers(1, 2**40, size=(3, D)))
     for t in (1, 2):
         updates = rng.normal(size=(4, D))
-        options = {"round_number": t, "state_after": after}
-        many = advance(ADAM, {}, many, updates, **options)
+        options = {"number": t, "state_after": after}
+        many = steps.advance(many, updates, voices=range(4), **options)
         singles = [
-            advance(ADAM, {}, each, update, **options)
-            for each, update in zip(singles, updates, strict=True)
+            steps.advance(each, update, voices=place, **options)
+            for place, (each, update) in enumerate(zip(singles, updates, strict=True))
         ]
     assert np.array_equal(many.phi, np.stack([each.phi for each in singles]))
 
@@ -167,11 +178,11 @@ def test_a_round_or_a_set_up_that_does_not_fit_is_refused() -> None:
     state = decode_state(NEWTON, initial_state(NEWTON, np.zeros(D)))
     for number in (0, 7):
         with pytest.raises(TaskError, match="6 rounds"):
-            step(NEWTON, VECTORS, state, np.zeros(D), round_number=number)
+            SumSteps(NEWTON, VECTORS).step(state, {}, number=number)
     with pytest.raises(TaskError, match="gain"):
-        check_vectors(NEWTON, {})
+        SumSteps(NEWTON, {})
     with pytest.raises(TaskError, match="ridge"):
-        check_vectors(NEWTON, VECTORS | {"ridge": np.zeros(D + 1)})
+        SumSteps(NEWTON, VECTORS | {"ridge": np.zeros(D + 1)})
     constants = ADAM.optimiser.model_copy(update={"beta2_micro": 10**6})
     with pytest.raises(TaskError, match="below 1"):
-        check_vectors(ADAM.model_copy(update={"optimiser": constants}), {})
+        SumSteps(ADAM.model_copy(update={"optimiser": constants}), {})

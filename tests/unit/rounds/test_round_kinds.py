@@ -131,8 +131,8 @@ def test_histogram_rounds_score_nothing_and_cost_nothing_on_top_of_training() ->
     rows = world.family.judge_rows()
 
     def scores(part: list[ScoredRound]) -> tuple[int, ...]:
-        vectors = world.family.optimiser_vectors()
-        scored = score_stretch(world.task, world.family, vectors, world.addresses, part, rows)
+        steps = world.steps()
+        scored = score_stretch(world.task, world.family, steps, world.addresses, part, rows)
         return scored.scores.scores_pico
 
     assert scores(stretch) == scores(stretch[1:-1])

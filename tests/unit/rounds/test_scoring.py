@@ -94,9 +94,7 @@ def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
     world = make_world(contributors=3, width=6, hidden=hidden, noise_players=2).play(6)
     rows = _sealed(world)
     stretch = scored_rounds(world)[3:]  # the second stretch, from a model already moved
-    scored = score_stretch(
-        world.task, world.family, world.family.optimiser_vectors(), world.addresses, stretch, rows
-    )
+    scored = score_stretch(world.task, world.family, world.steps(), world.addresses, stretch, rows)
 
     def value(members: frozenset[int]) -> float:
         names = frozenset(world.addresses[i] for i in members)
@@ -108,9 +106,7 @@ def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
     assert not scored.standard_errors.any()
 
     # Noise players: the mean of what each adds first and last.
-    moves = stretch_moves(
-        world.task, world.family, world.family.optimiser_vectors(), world.addresses, stretch
-    )
+    moves = stretch_moves(world.task, world.family, world.steps(), world.addresses, stretch)
     everybody = moves.base + moves.members.sum(axis=0)
     for player in range(2):
         noise = moves.noise[player]
@@ -126,8 +122,7 @@ def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
 def test_all_coalitions_together_make_the_recorded_model_plus_the_public_member() -> None:
     world = make_world(contributors=3, judged=True).play(3)
     rounds = scored_rounds(world)
-    vectors = world.family.optimiser_vectors()
-    moves = stretch_moves(world.task, world.family, vectors, world.addresses, rounds)
+    moves = stretch_moves(world.task, world.family, world.steps(), world.addresses, rounds)
     for size in range(4):
         for chosen in combinations(range(3), size):
             names = frozenset(world.addresses[i] for i in chosen)
@@ -145,7 +140,7 @@ def test_who_was_judged_out_scores_nothing_on_that_stretch() -> None:
     scored = score_stretch(
         world.task,
         world.family,
-        world.family.optimiser_vectors(),
+        world.steps(),
         world.addresses,
         scored_rounds(world),
         _sealed(world),
@@ -159,7 +154,7 @@ def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
     arguments = (
         world.task,
         world.family,
-        {},
+        world.steps(),
         world.addresses,
         scored_rounds(world),
         _sealed(world, rows=20),
@@ -186,7 +181,7 @@ def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> N
     scored = score_stretch(
         bare.task,
         bare.family,
-        bare.family.optimiser_vectors(),
+        bare.steps(),
         bare.addresses,
         scored_rounds(bare),
         None,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dao.errors import TaskError
-from rounds.wiener import Landscape, WienerRule, expected_rows, wiener_rule
+from rounds.wiener import Landscape, WienerRule, expected_counts, wiener_rule
 
 D, ROWS, CELLS, K, UNITS = 24, 240, 8, 5, 3_000
 GRID = 2.0**-30
@@ -46,13 +46,12 @@ def surveys() -> np.ndarray:
 def plainly(landscape: Landscape, surveys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """J and W_k written out: one row after the other, and plain inverses."""
     rows, d = landscape.features.shape
-    kept = np.where(surveys > 1.5 * landscape.survey_deviation, surveys, 0.0)
+    told = expected_counts(landscape, surveys)
     share = np.zeros((len(surveys), rows))
     for k in range(len(surveys)):
         for i in range(rows):
             cell = landscape.cells[i]
-            share[k, i] = kept[k, cell] / (landscape.cells == cell).sum()
-    share *= landscape.units / share.sum()
+            share[k, i] = told[k, cell] / (landscape.cells == cell).sum()
 
     def passing(reach: float) -> float:
         return math.erf(reach / math.sqrt(2.0))
@@ -189,11 +188,36 @@ def test_another_order_of_arithmetic_stays_within_half_a_step_of_the_grid() -> N
     assert 0.0 < np.abs(difference).max() < GRID / 2
 
 
-def test_surveys_lost_in_noise_mean_everywhere_alike(landscape: Landscape) -> None:
-    rows = expected_rows(landscape, np.full((K, CELLS), 2.0))
-    assert rows.sum() == pytest.approx(UNITS)
-    np.testing.assert_allclose(rows, np.tile(rows[0], (K, 1)))
+def test_counts_lost_in_noise_are_dropped_and_who_told_nothing_is_everywhere(
+    landscape: Landscape,
+) -> None:
+    """1.5 deviations are 9 units here. A cell without synthetic rows stands for nothing."""
+    bare = replace(landscape, cell_count=CELLS + 1)
+    surveys = np.zeros((3, CELLS + 1))
+    surveys[0, :3] = 40.0, 8.0, -40.0
+    surveys[0, CELLS] = 500.0
+    surveys[1] = 8.0
+    counts = expected_counts(bare, surveys)
+    assert counts[0].tolist() == [40.0] + [0.0] * CELLS
+    per_cell = [int((landscape.cells == cell).sum()) for cell in range(CELLS)]
+    everywhere = [UNITS / 3 * here / ROWS for here in per_cell]
+    for nothing in counts[1:]:
+        np.testing.assert_allclose(nothing, [*everywhere, 0.0])
     assert isinstance(wiener_rule(landscape, np.zeros((K, CELLS))), WienerRule)
+
+
+def test_contributors_that_told_the_same_share_one_matrix(landscape: Landscape) -> None:
+    """A thousand silent ones cost the memory of one; the step is that of as many matrices."""
+    surveys = np.zeros((4, CELLS))
+    surveys[1, 2] = 700.0
+    rule = wiener_rule(landscape, surveys)
+    assert rule.weights[0] is rule.weights[2] is rule.weights[3]
+    assert rule.weights[1] is not rule.weights[0]
+    j, weights = plainly(landscape, surveys)
+    update = np.random.default_rng(3).normal(size=D)
+    expected = -np.linalg.solve(j, weights[3] @ update)
+    found = rule.direction(np.zeros(D), [None, None, None, update])
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
 
 
 def test_a_contributor_is_heard_where_its_rows_lie(landscape: Landscape) -> None:
