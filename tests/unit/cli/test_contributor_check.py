@@ -117,6 +117,7 @@ def test_the_page_is_written_and_nothing_else_is_overwritten(home: Path) -> None
 
 def make_record(home: Path) -> Task:
     text = (home / "task.toml").read_text().replace('family = "kernel"', 'family = "mlp"')
+    text = text.replace('rule = "wiener"', 'rule = "sum"')
     store = LocalStore(home / "blocks")
     public = (home / "public.csv").read_bytes()
     return build_task(

@@ -114,10 +114,11 @@ def test_displacements_add_up_to_the_way_of_theta(
         updates = random.normal(size=(K, D))
         theta = theta + 0.3 * rule.direction(theta, list(updates))
         for k in range(K):
-            both = np.stack([updates[k], 2.0 * updates[k]])
-            phi[k] = phi[k] + 0.3 * rule.direction_of(k, phi[k], both)
             single = rule.direction_of(k, phi[k, 0], updates[k])
-            assert single.shape == (D,)
+            both = np.stack([updates[k], 2.0 * updates[k]])
+            many = rule.direction_of((k, k), phi[k], both)
+            np.testing.assert_allclose(many[0], single, rtol=1e-9, atol=1e-15)
+            phi[k] = phi[k] + 0.3 * many
     np.testing.assert_allclose(phi[:, 0].sum(axis=0), theta, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(phi[:, 1], 2.0 * phi[:, 0], rtol=1e-9, atol=1e-12)
 

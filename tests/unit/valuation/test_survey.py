@@ -189,7 +189,8 @@ def test_a_rule_follows_from_the_set_up(surveyed: Surveyed) -> None:
         Landscape(inputs, cells, CELLS, survey.prior, survey.spread, 1.0, 2.0, 5.0, 1_200),
         np.full((4, CELLS), 25.0),
     )
-    assert rule.weights.shape == (4, family.parameters, family.parameters)
+    assert len(rule.weights) == 4
+    assert rule.weights[0].shape == (family.parameters, family.parameters)
 
 
 def test_landmarks_and_survey_reach_to_the_bounds_of_the_task(surveyed: Surveyed) -> None:

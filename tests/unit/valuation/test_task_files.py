@@ -116,6 +116,9 @@ def test_epsilon_is_what_was_asked_and_sigma_is_rounded_up() -> None:
     with pytest.raises(TaskError, match="noise of full-batch training alone"):
         draw_blueprint(parse_taskfile(text), CSV, accounting=accounting)
     text = text.replace("[calibration]", "").replace("level = 0.9", "")
+    with pytest.raises(TaskError, match="noise of full-batch training alone"):
+        draw_blueprint(parse_taskfile(text), CSV, accounting=accounting)
+    text = text.replace('rule = "wiener"', 'rule = "sum"')
     policy = draw_blueprint(parse_taskfile(text), CSV, accounting=accounting).policy
     assert policy.noise_multiplier_micro == 3_500_000
     exact = accounting.epsilon_of_mu(30**0.5 / 3.5, 1e-5)
