@@ -81,7 +81,7 @@ def engine_epoch(batch: int, *, grouped: bool = False) -> Epoch:
                 huber=None,
             )
             update += deviation * noise.gaussian(len(theta))
-            theta[:] -= (RATE / batch) * update
+            np.subtract(theta, (RATE / batch) * update, out=theta)
 
     return epoch
 

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-_BLOCK = 4096
+_BLOCK = 8192
 """Samples made at once: their words stay in the cache."""
 _UNIFORM_SCALE = 2.0**-53
 _ONE = np.uint64(0x3FF0_0000_0000_0000)

@@ -58,7 +58,7 @@ def test_public_samples_are_those_of_the_specification() -> None:
 def test_a_source_goes_on_where_it_stopped() -> None:
     parts = SeededNoise(b"s")
     whole = SeededNoise(b"s").gaussian(10_000)
-    drawn = [parts.gaussian(n) for n in (3, 0, 5000, 4997)]
+    drawn = [parts.gaussian(n) for n in (3, 0, 9000, 997)]
     assert np.array_equal(np.concatenate(drawn), whole)
 
 
