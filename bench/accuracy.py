@@ -35,6 +35,7 @@ from valuation.loading import load_family
 from valuation.metrics import Metrics, measure
 from valuation.private_rows import divide_rows
 from valuation.process import fit_process
+from valuation.public_fit import PublicFit
 from valuation.rows import check_frame, parse_csv
 from valuation.schema import Floats, Ints
 from valuation.task_text import render_draft
@@ -117,8 +118,10 @@ def make_task(
     public_n: int,
     contributors: int,
     blobs: Blobs,
+    fits: PublicFit | None = None,
 ) -> Task:
-    """Draft a task from the public rows, as `covalue task new` does, and build it."""
+    """Draft a task from the public rows, as `covalue task new` does, and build it; `fits` are what
+    tasks from the same public rows share."""
     text = render_draft(
         draft_task(public, target=target),
         title="Accuracy",
@@ -131,7 +134,12 @@ def make_task(
     )
     data = public.to_csv(index=False).encode()
     return build_task(
-        parse_taskfile(text), data, blobs.put, bundle_sha256="0" * 64, accounting=accounting
+        parse_taskfile(text),
+        data,
+        blobs.put,
+        bundle_sha256="0" * 64,
+        accounting=accounting,
+        fits=fits,
     )
 
 
@@ -164,6 +172,7 @@ def run_family(
     epsilon: float,
     contributors: int,
     seed: int,
+    fits: PublicFit | None = None,
 ) -> tuple[Result, Result]:
     """Train one task; the trained model's line, and that of the public process alone."""
     start = time.perf_counter()
@@ -176,6 +185,7 @@ def run_family(
         public_n=len(split.private),
         contributors=contributors,
         blobs=blobs,
+        fits=fits,
     )
     metrics = train_and_judge(task, blobs, frame, split, seed=seed)
     seconds = time.perf_counter() - start
@@ -299,7 +309,7 @@ def main() -> None:
             )
             if contributors == given.contributors[0] and not given.no_baselines:
                 results += public_baselines(frame, split, target=given.target, seed=seed)
-            alone: Result | None = None
+            alone, fits = None, PublicFit()
             for family in given.family:
                 for epsilon in given.epsilon:
                     line, alone = run_family(
@@ -310,6 +320,7 @@ def main() -> None:
                         epsilon=epsilon,
                         contributors=contributors,
                         seed=seed,
+                        fits=fits,
                     )
                     print(line, file=sys.stderr, flush=True)
                     results.append(line)

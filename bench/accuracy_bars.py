@@ -21,6 +21,7 @@ from bench.accuracy_peers import MARKETS, bare_result, ebm_result, two_region_sp
 from demo.data import as_strings
 from demo.market import TARGET as MARKET_TARGET
 from demo.market import generate_market
+from valuation.public_fit import PublicFit
 from valuation.rows import parse_csv
 
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
@@ -85,23 +86,28 @@ def _case_rows(
         )
         for seed in seeds
     }
-    found: list[Row] = []
+    ours: dict[int, list[Result]] = {index: [] for index in chosen}
     alone: dict[int, Result] = {}
-    for index in chosen:
-        epsilon, ours = EPSILONS[index], []
-        for seed, split in splits.items():
-            line, process = _trained(frame, split, epsilon, case.contributors, seed)
-            ours.append(line)
+    for seed, split in splits.items():
+        fits = PublicFit()
+        for index in chosen:
+            line, process = _trained(
+                frame, split, EPSILONS[index], case.contributors, seed, fits=fits
+            )
+            ours[index].append(line)
             if seed not in alone:
                 alone[seed] = _best(frame, split, process, target=PRICE, seed=seed)
+    found: list[Row] = []
+    for index in chosen:
+        epsilon, lines = EPSILONS[index], ours[index]
         name = f"{case.name}, eps {epsilon:g}"
-        found.append(_least(name, _mean(ours), case.bars[index], _mean(list(alone.values()))))
+        found.append(_least(name, _mean(lines), case.bars[index], _mean(list(alone.values()))))
         if case is CASES[0]:
-            found.append(_margin(name, epsilon, ours, [alone[seed] for seed in seeds]))
+            found.append(_margin(name, epsilon, lines, [alone[seed] for seed in seeds]))
             peers = [
                 ebm_result(frame, splits[s], target=PRICE, epsilon=epsilon, seed=s) for s in seeds
             ]
-            found += _against_ebm(name, ours, peers)
+            found += _against_ebm(name, lines, peers)
     return found
 
 
@@ -113,6 +119,7 @@ def _trained(
     seed: int,
     *,
     target: str = PRICE,
+    fits: PublicFit | None = None,
 ) -> tuple[Result, Result]:
     return run_family(
         frame,
@@ -122,6 +129,7 @@ def _trained(
         epsilon=epsilon,
         contributors=contributors,
         seed=seed,
+        fits=fits,
     )
 
 

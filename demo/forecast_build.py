@@ -13,6 +13,7 @@ from privacy import accounting
 from valuation.build import build_task
 from valuation.family import Family
 from valuation.loading import load_family
+from valuation.public_fit import PublicFit
 from valuation.taskfile import TaskFile
 
 
@@ -26,8 +27,11 @@ class BuiltTask:
     initial: bytes
 
 
-def build_at(taskfile: TaskFile, public_csv: bytes | None, setting: Setting) -> BuiltTask:
-    """Build the task as it would be proposed with these numbers.
+def build_at(
+    taskfile: TaskFile, public_csv: bytes | None, setting: Setting, *, fits: PublicFit
+) -> BuiltTask:
+    """Build the task as it would be proposed with these numbers; `fits` are kept from setting to
+    setting.
 
     Raises:
         TaskError, InputError: as `valuation.build.build_task`.
@@ -39,6 +43,7 @@ def build_at(taskfile: TaskFile, public_csv: bytes | None, setting: Setting) -> 
         store.put,
         bundle_sha256=bundle_sha256(),
         accounting=accounting,
+        fits=fits,
     )
     return BuiltTask(
         setting=setting,

@@ -12,6 +12,7 @@ from demo.forecast_outcome import Outcome, Trial
 from demo.forecast_rows import Division, imagined_rows
 from demo.forecast_settings import Setting
 from valuation.encode import Encoded, encode
+from valuation.public_fit import PublicFit
 from valuation.rows import check_frame
 from valuation.schema import location_of
 from valuation.table import read_table
@@ -66,12 +67,12 @@ def forecast_task(
         )
     paid = taskfile.model.family == "kernel" if payouts is None else payouts
     found: dict[Setting, Outcome] = {}
-    trial, refused = None, 0
+    trial, refused, fits = None, 0, PublicFit()
     # Features of the setting with the least noise serve the others: it comes first.
     for place, setting in enumerate(sorted(settings, key=_noisiness), start=1):
         here = f"setting {place} of {len(settings)}: " if len(settings) > 1 else ""
         tell(f"{here}fitting the public set-up")
-        built = build_at(taskfile, public_csv, setting)
+        built = build_at(taskfile, public_csv, setting, fits=fits)
         division = division or ("sizes" if location_of(built.task.features) is None else "places")
         if trial is None:
             tell(f"{here}preparing rows")

@@ -25,6 +25,7 @@ from valuation.encode import Encoded, encode
 from valuation.features import FitPlan
 from valuation.fit import SetupBundle, fit_kernel_setup, fit_mlp_setup
 from valuation.process import MIN_ROWS
+from valuation.public_fit import PublicFit
 from valuation.rows import FrameCheck, check_frame, parse_csv
 from valuation.schema import TableSchema, check_schema
 from valuation.standard import standard_features, standard_target
@@ -108,6 +109,7 @@ def build_task(
     *,
     bundle_sha256: str,
     accounting: Accounting,
+    fits: PublicFit | None = None,
 ) -> Task:
     """The canonical task; fits the set-up (some seconds) and stores every blob it names.
 
@@ -117,12 +119,13 @@ def build_task(
         put: stores bytes and returns their reference.
         bundle_sha256: of the app bundle that Flower may ship.
         accounting: the module `privacy.accounting`.
+        fits: for building many tasks from the same public rows: one object for all of them.
 
     Raises:
         TaskError: a field is wrong. InputError: the public rows are.
     """
     plan = draw_blueprint(taskfile, public_csv, accounting=accounting)
-    bundle = fit_setup(plan)
+    bundle = fit_setup(plan, fits=fits)
     policy = plan.policy.model_copy(update={"clip_norm_nano": bundle.clip_norm_nano})
     model = ModelSpec(
         family=taskfile.model.family,
@@ -223,8 +226,8 @@ def draw_blueprint(
     return Blueprint(taskfile, schema, calibration, policy, public, check)
 
 
-def fit_setup(plan: Blueprint) -> SetupBundle:
-    """The public set-up of a blueprint."""
+def fit_setup(plan: Blueprint, *, fits: PublicFit | None = None) -> SetupBundle:
+    """The public set-up of a blueprint; `fits` as in `build_task`."""
     taskfile, policy = plan.taskfile, plan.policy
     contributors = taskfile.privacy.expected_contributors or taskfile.terms.min_contributors
     fit_plan = FitPlan(
@@ -238,10 +241,12 @@ def fit_setup(plan: Blueprint) -> SetupBundle:
         matrices=taskfile.terms.max_contributors,
     )
     if taskfile.model.family == "mlp":
-        return fit_mlp_setup(plan.schema, plan.public, fit_plan, hidden=taskfile.model.hidden)
+        return fit_mlp_setup(
+            plan.schema, plan.public, fit_plan, hidden=taskfile.model.hidden, fits=fits
+        )
     if plan.public is None:
         raise TaskError("family 'kernel' needs public rows")
-    return fit_kernel_setup(plan.schema, plan.public, fit_plan)
+    return fit_kernel_setup(plan.schema, plan.public, fit_plan, fits=fits)
 
 
 def rows_per_unit(public: Encoded | None, max_rows: int) -> float:

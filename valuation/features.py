@@ -28,6 +28,8 @@ leading directions less."""
 PRIOR_SCALE = 2.0
 """A coefficient's prior variance is the posterior eigenvalue this many times: what the process
 holds to be noise is partly learnable."""
+SURVEYED_PRIOR_SCALE = 2.5
+"""The same for the rule `wiener` (tuned on held-out seeds)."""
 SCATTERED_LANDMARKS = 0.1
 LEAST_LANDMARKS = 600
 MOST_LANDMARKS = 2_000
@@ -65,6 +67,13 @@ class FitPlan:
         return min(MOST_LANDMARKS, max(LEAST_LANDMARKS, self.public_n // 2))
 
     @property
+    def scattered(self) -> bool:
+        """Whether landmarks reach to the bounds of the task. A survey tells whether anyone has rows
+        there; without one, steps are scaled by what rows around the public ones look like, and
+        features from elsewhere would make them unstable."""
+        return self.survey_cells > 0
+
+    @property
     def largest(self) -> int:
         """The most features that the task may have."""
         most = min(MAX_FEATURES, self.landmarks)
@@ -92,7 +101,7 @@ class Eigenfeatures:
         landmark_attributes, landmark_locations: float64[m, a], float64[m, 2 or 0].
         projection: float32[m + n, d].
         clip_norm: C. gain, ridge: float64[d], of the newton step on the sum.
-        prior: float64[d], variance that each coefficient may have.
+        prior: float64[d], variance that each coefficient may have, for the rule `wiener`.
     """
 
     landmark_attributes: Floats
@@ -104,45 +113,60 @@ class Eigenfeatures:
     prior: Floats
 
 
-def build_features(fitted: FittedProcess, plan: FitPlan, *, box: Floats | None) -> Eigenfeatures:
-    """Eigenfeatures of the posterior covariance on landmarks, d chosen for the least error
-    expected under the plan's noise.
+@dataclass(frozen=True)
+class Eigenbasis:
+    """Leading eigenfunctions of the posterior covariance, before anybody knows how many of them the
+    noise of a task leaves of use.
 
-    With a survey a tenth of the landmarks lies anywhere in `box` (`landmarks.location_box`): the
-    survey tells whether anyone has rows there. Without, steps are scaled by what rows around the
-    public ones look like, and features from elsewhere would make them unstable.
+    Attributes:
+        marks: landmarks, float64[m, a] and float64[m, 2 or 0].
+        full: float64[m + n, largest], from covariances (landmarks, then anchors) to values.
+        eigenvalues: float64[largest], falling.
+        probes: float64[rows, largest], values at synthetic rows.
     """
+
+    marks: tuple[Floats, Floats]
+    full: Floats
+    eigenvalues: Floats
+    probes: Floats
+
+
+def eigenbasis(
+    fitted: FittedProcess, *, landmarks: int, largest: int, seed: int, box: Floats | None
+) -> Eigenbasis:
+    """The `largest` leading eigenfunctions on `landmarks` synthetic rows, of which a tenth lies
+    anywhere in `box` where it is given (`landmarks.location_box`)."""
     process = fitted.process
-    count = plan.landmarks
-    marks = synthetic_rows(process.attributes, process.locations, count, seed=plan.seed)
-    if plan.survey_cells:
-        marks = (marks[0], scattered(marks[1], box, SCATTERED_LANDMARKS, seed=plan.seed + 4))
+    marks = synthetic_rows(process.attributes, process.locations, landmarks, seed=seed)
+    marks = (marks[0], scattered(marks[1], box, SCATTERED_LANDMARKS, seed=seed + 4))
     to_anchors = process.to_anchors(*marks)
     posterior = covariance(process.hyper, *marks, *marks)
     posterior -= to_anchors @ fitted.inverse @ to_anchors.T
     values, vectors = eigh(
-        (posterior + posterior.T) / 2.0, subset_by_index=(count - plan.largest, count - 1)
+        (posterior + posterior.T) / 2.0, subset_by_index=(landmarks - largest, landmarks - 1)
     )
-    values = np.maximum(values[::-1], 1e-6 * count)
-    upper = vectors[:, ::-1] * (math.sqrt(count) / values)
+    values = np.maximum(values[::-1], 1e-6 * landmarks)
+    upper = vectors[:, ::-1] * (math.sqrt(landmarks) / values)
     full = np.vstack([upper, -(fitted.inverse @ (to_anchors.T @ upper))])
-    eigenvalues = values / count
+    probes = synthetic_rows(process.attributes, process.locations, _PROBES, seed=seed + 1)
+    features = covariance(process.hyper, *probes, *marks) @ full[:landmarks]
+    features += process.to_anchors(*probes) @ full[landmarks:]
+    return Eigenbasis(marks, full, values / landmarks, features)
 
-    probes = synthetic_rows(process.attributes, process.locations, _PROBES, seed=plan.seed + 1)
-    features = covariance(process.hyper, *probes, *marks) @ full[:count]
-    features += process.to_anchors(*probes) @ full[count:]
-    d = choose_size(eigenvalues, features, fitted.spread, plan)
 
-    weight = (eigenvalues[:d] / eigenvalues[0]) ** COLUMN_POWER
-    clip_norm, gain, noise = _constants(features[:, :d] * weight, fitted.spread, plan)
+def build_features(fitted: FittedProcess, basis: Eigenbasis, plan: FitPlan) -> Eigenfeatures:
+    """Eigenfeatures of a basis, d chosen for the least error expected under the plan's noise."""
+    d = choose_size(basis.eigenvalues, basis.probes, fitted.spread, plan)
+    weight = (basis.eigenvalues[:d] / basis.eigenvalues[0]) ** COLUMN_POWER
+    clip_norm, gain, noise = _constants(basis.probes[:, :d] * weight, fitted.spread, plan)
     return Eigenfeatures(
-        landmark_attributes=marks[0],
-        landmark_locations=marks[1],
-        projection=(full[:, :d] * weight).astype(np.float32),
+        landmark_attributes=basis.marks[0],
+        landmark_locations=basis.marks[1],
+        projection=(basis.full[:, :d] * weight).astype(np.float32),
         clip_norm=clip_norm,
         gain=gain,
-        ridge=noise * weight**2 / (PRIOR_SCALE * eigenvalues[:d]),
-        prior=PRIOR_SCALE * eigenvalues[:d] / weight**2,
+        ridge=noise * weight**2 / (PRIOR_SCALE * basis.eigenvalues[:d]),
+        prior=SURVEYED_PRIOR_SCALE * basis.eigenvalues[:d] / weight**2,
     )
 
 

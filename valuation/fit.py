@@ -16,13 +16,16 @@ from valuation.features import FitPlan, build_features
 from valuation.kernel import KernelFamily
 from valuation.landmarks import location_box
 from valuation.mlp import MlpFamily, draw_frequencies
-from valuation.process import FittedProcess, fit_process
+from valuation.process import FittedProcess
+from valuation.public_fit import PublicFit
 from valuation.schema import Floats, Schema, location_of
 from valuation.survey import draw_survey
 
 MODEL_GRID_BITS = 40
 SURVEYED_GRID_BITS = 30
 """A step of the rule `wiener` goes through matrix products: processors differ by some 1e-11."""
+ETA, SURVEYED_ETA = 1.5, 1.75
+"""Steps shrink as this over t + 5: for the rules `sum` and `wiener` (tuned on held-out seeds)."""
 NOISE_GRID_RATIO = 256
 """The grid of updates is at least this many times finer than the noise."""
 MLP_CLIP_FACTOR = 0.15
@@ -60,18 +63,22 @@ class SetupBundle:
     loo_residual: Floats
 
 
-def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBundle:
+def fit_kernel_setup(
+    schema: Schema, public: Encoded, plan: FitPlan, *, fits: PublicFit | None = None
+) -> SetupBundle:
     """Set-up of the kernel family.
 
     Args:
         public: encoded public rows with target, 30 or more.
+        fits: what earlier set-ups from the same rows left for this one.
 
     Raises:
         TaskError: too few public rows.
     """
-    fitted = fit_process(public, indicator_columns(schema), seed=plan.seed)
+    fits = fits or PublicFit()
+    fitted = fits.process(public, indicator_columns(schema), seed=plan.seed)
     box = location_box(location_of(schema.features))
-    features = build_features(fitted, plan, box=box)
+    features = build_features(fitted, fits.basis(fitted, plan, box=box), plan)
     empty = JudgeRows(np.zeros((0, len(features.gain))), np.zeros(0), np.zeros(0))
     family = KernelFamily(
         process=fitted.process,
@@ -105,18 +112,27 @@ def fit_kernel_setup(schema: Schema, public: Encoded, plan: FitPlan) -> SetupBun
         huber_micro=0,
         update_grid_bits=update_grid_bits(plan.noise_multiplier * features.clip_norm),
         model_grid_bits=SURVEYED_GRID_BITS if plan.survey_cells else MODEL_GRID_BITS,
-        optimiser=NewtonOptimiser(kind="newton", eta_micro=newton_schedule(plan.rounds)),
+        optimiser=NewtonOptimiser(
+            kind="newton",
+            eta_micro=newton_schedule(plan.rounds, step=SURVEYED_ETA if plan.survey_cells else ETA),
+        ),
         loo_residual=fitted.loo_residual,
     )
 
 
 def fit_mlp_setup(
-    schema: Schema, public: Encoded | None, plan: FitPlan, *, hidden: tuple[int, ...]
+    schema: Schema,
+    public: Encoded | None,
+    plan: FitPlan,
+    *,
+    hidden: tuple[int, ...],
+    fits: PublicFit | None = None,
 ) -> SetupBundle:
-    """Set-up of the mlp family, with or without public rows."""
+    """Set-up of the mlp family, with or without public rows; `fits` as in `fit_kernel_setup`."""
     fitted: FittedProcess | None = None
     if public is not None:
-        fitted = fit_process(public, indicator_columns(schema), seed=plan.seed)
+        fits = fits or PublicFit()
+        fitted = fits.process(public, indicator_columns(schema), seed=plan.seed)
     frequencies, phases = draw_frequencies(
         location_of(schema.features), public=public is not None, seed=plan.seed + 2
     )
@@ -171,9 +187,9 @@ def update_grid_bits(noise_std: float) -> int:
     return min(60, max(-40, math.ceil(math.log2(NOISE_GRID_RATIO / noise_std))))
 
 
-def newton_schedule(rounds: int) -> tuple[int, ...]:
-    """eta_t = min(1, 1.5 / (t + 5)) for t = 0 .. T-1, in 1e-6."""
-    return tuple(round(1e6 * min(1.0, 1.5 / (t + 5))) for t in range(rounds))
+def newton_schedule(rounds: int, *, step: float) -> tuple[int, ...]:
+    """eta_t = min(1, step / (t + 5)) for t = 0 .. T-1, in 1e-6."""
+    return tuple(round(1e6 * min(1.0, step / (t + 5))) for t in range(rounds))
 
 
 def adam_schedule(rounds: int, *, eta: float) -> tuple[int, ...]:
