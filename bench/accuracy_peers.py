@@ -113,7 +113,6 @@ denominator = "households"
 [privacy]
 epsilon = {epsilon}
 delta = 1e-5
-rounds = 300
 public_n = {public_n}
 expected_contributors = 10
 [model]

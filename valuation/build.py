@@ -39,6 +39,8 @@ from valuation.terms import (
 )
 
 DEFAULT_ROUNDS = {"kernel": 30, "mlp": 150}
+BARE_ROUNDS = 300
+"""Of the mlp without public rows, which has further to go."""
 _EPSILON_WARNING = 10.0
 
 
@@ -268,7 +270,8 @@ def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> P
     privacy = taskfile.privacy
     if (privacy.epsilon is None) == (privacy.noise_multiplier is None):
         raise TaskError("privacy: give exactly one of epsilon and noise_multiplier")
-    rounds = privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]
+    bare = taskfile.model.family == "mlp" and taskfile.public_rows is None
+    rounds = privacy.rounds or (BARE_ROUNDS if bare else DEFAULT_ROUNDS[taskfile.model.family])
     delta_e12 = round(privacy.delta * 1e12)
     sampling = None if privacy.sampling is None else sampling_of(privacy.sampling)
     surveyed = survey_cells_of(taskfile) > 0
