@@ -98,7 +98,7 @@ def test_audit_command_passes_on_the_demo(played: Played) -> None:
     found = json.loads(done.stdout)
     assert found["ok"]
     places = [check["place"] for check in found["checks"]]
-    assert {"round 1", "round 31", "score report", "release 1", "claims"} <= set(places)
+    assert {"round 1", "round 32", "score report", "release 1", "claims"} <= set(places)
     studies = found["card"]["studies"]
     assert studies[0]["group"] == "all"
     assert studies[0]["rows"] == sum(
@@ -111,7 +111,7 @@ def test_run_leaves_picture_task_file_and_progress(played: Played) -> None:
     folder = Path(played.result.folder)
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert "[target]" in (folder / "task.toml").read_text()
-    assert played.events.count("round") == 31
+    assert played.events.count("round") == 32
     assert played.events.count("checkpoint") == 3
 
 

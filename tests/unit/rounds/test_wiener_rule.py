@@ -72,7 +72,7 @@ def plainly(landscape: Landscape, surveys: np.ndarray) -> tuple[np.ndarray, np.n
     overall = gram(np.full(rows, 1.0 / rows))
     j, weights = np.diag(1.0 / landscape.prior), []
     for k in range(len(surveys)):
-        n = 0.95 * gram(share[k]) + 0.05 * share[k].sum() * overall
+        n = 0.8 * gram(share[k]) + 0.2 * share[k].sum() * overall
         v = landscape.deviation**2 * np.eye(d) + landscape.spread**2 * ratio * n
         w = n @ np.linalg.inv(v)
         weights.append(w)
@@ -222,14 +222,15 @@ def test_contributors_that_told_the_same_share_one_matrix(landscape: Landscape) 
 
 
 def test_a_contributor_is_heard_where_its_rows_lie(landscape: Landscape) -> None:
-    """Two contributors in two cells: the step listens to each in its own cell's direction."""
+    """Two contributors in two cells: the step listens to each in its own cell's direction, at least
+    twice as much (no more, since a fifth of the rows of each is taken to lie anywhere)."""
     surveys = np.zeros((2, CELLS))
     surveys[0, 0] = surveys[1, 1] = 1_500.0
     rule = wiener_rule(landscape, surveys)
     for cell in (0, 1):
         psi = landscape.features[landscape.cells == cell].mean(axis=0)
         heard = [float(psi @ rule.weights[k] @ psi) for k in (0, 1)]
-        assert heard[cell] > 3.0 * heard[1 - cell]
+        assert heard[cell] > 2.0 * heard[1 - cell]
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((K, CELLS + 1)), np.zeros(CELLS)])

@@ -133,7 +133,7 @@ def test_a_task_without_public_rows_is_built_from_bounds() -> None:
     assert Task.parse(task.canonical()) == task
     assert task.public_rows is None
     assert task.aggregation.judge_rounds == ()
-    assert task.policy.rounds == 150
+    assert task.policy.rounds == 300
     assert task.model.hidden == (8, 4)
     family = load_family(task, blobs.content[task.model.setup.sha256])
     assert family.judge_rows() is None
