@@ -137,6 +137,7 @@ def build_town(
     rows_each: int = 120,
     seeded: bool = True,
     family: str = "kernel",
+    rule: str = "sum",
     vault_limits: dict[str, Any] | None = None,
     terms: dict[str, Any] | None = None,
 ) -> Town:
@@ -166,6 +167,7 @@ def build_town(
                 "public_n": contributors * rows_each,
             },
             "model": {"family": family},
+            "aggregation": {"rule": rule},
             "terms": {
                 "coordinator": address(COORDINATOR),
                 "min_contributors": contributors,

@@ -35,9 +35,11 @@ CONTRIBUTORS, ROUNDS = 4, 4
 QUICK = Timing(poll=0.0, round=0.3, cosign=0.3, patience=0.6)
 
 
-def small_town(folder: Path, net: Devnet) -> Town:
+def small_town(folder: Path, net: Devnet, *, rule: str = "sum") -> Town:
     """Four contributors with a few rows each; all use the coordinator's store."""
-    town = build_town(folder, net, contributors=CONTRIBUTORS, rounds=ROUNDS, rows_each=40)
+    town = build_town(
+        folder, net, contributors=CONTRIBUTORS, rounds=ROUNDS, rows_each=40, rule=rule
+    )
     for path in town.vaults:
         settings = tomllib.loads(path.read_text())
         settings["store"]["path"] = "../coordinator/store"
@@ -131,7 +133,8 @@ class Played:
             for receipt in signed.record.receipts:
                 owner = receipt.body.contributor
                 found[receipt.body.update.cid] = f"round {number}, update of {owner}"
-            found[signed.record.model.cid] = f"round {number}, model"
+            # that of a survey is the model which it found
+            found.setdefault(signed.record.model.cid, f"round {number}, model")
         return found
 
     def audit(self) -> str:

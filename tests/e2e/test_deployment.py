@@ -81,7 +81,7 @@ class Deployment:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("town")
     with Devnet() as net:
-        town = build_town(folder, net)
+        town = build_town(folder, net, rule="wiener")
         simulated = _simulated(town, tmp_path_factory.mktemp("simulation"))
         home = folder / "coordinator"
         create_password(home / "account.password")
@@ -200,7 +200,7 @@ def test_the_deployment_comes_to_the_simulations_model(deployment: Deployment) -
             process.wait()
     task = ledger.task_of(town.task_id)
     assert task.state is TaskState.CLOSED
-    assert task.last_round == town.task.policy.rounds
+    assert task.last_round == town.task.total_rounds == town.task.policy.rounds + 1
     assert task.model_digest == deployment.simulated_model
     assert json.loads(log.read_text().splitlines()[-1])["model_sha256"] == task.model_digest
 

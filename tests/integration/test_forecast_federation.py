@@ -27,16 +27,20 @@ from tests.forecast_town import (
     family_of,
     forecast,
     prepared,
+    steps_of_town,
+    surveys,
     together,
 )
 from tests.playing_town import CONTRIBUTORS, Played, small_town
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """The task trained and closed by a coordinator and four vaults."""
+@pytest.fixture(scope="module", params=["sum", "wiener"])
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Played]:
+    """The task trained and closed by a coordinator and four vaults, by either rule."""
     with Devnet() as net:
-        found = Played(small_town(tmp_path_factory.mktemp("town"), net))
+        found = Played(small_town(tmp_path_factory.mktemp("town"), net, rule=request.param))
         found.train()
         yield found
 
@@ -50,12 +54,18 @@ def test_the_forecast_s_updates_and_models_are_the_federation_s(played: Played) 
     for rows in (apart(town, family), together(town, family)):
         rounds = forecast(town, family, rows)
         assert len(rounds) == town.task.policy.rounds
-        for found, record in zip(rounds, recorded, strict=True):
+        sent = [list(found.updates) for found in rounds]
+        models = [blob_ref(found.model) for found in rounds]
+        if town.task.aggregation.rule == "wiener":
+            sent.insert(0, surveys(town, family, rows))
+            models.insert(0, town.task.model.initial)
+        assert len(recorded) == len(sent) == town.task.total_rounds
+        for updates, model, record in zip(sent, models, recorded, strict=True):
             signed = {each.body.contributor: each.body.update for each in record.receipts}
-            assert [blob_ref(update) for update in found.updates] == [
+            assert [blob_ref(update) for update in updates] == [
                 signed[account] for account in accounts
             ]
-            assert blob_ref(found.model) == record.model
+            assert model == record.model
     committed = town.dao.ledger.task_of(town.task_id).model_digest
     assert blob_ref(rounds[-1].model).sha256 == committed
 
@@ -87,8 +97,10 @@ def test_the_forecast_s_payouts_are_those_on_chain(played: Played) -> None:
     assert report.judged_on == "sealed-rows"
     parts = [pd.read_csv(io.BytesIO(part), dtype=str) for part in town.parts]
     sealed = prepared(town.task, family, pd.concat(parts).to_csv(index=False).encode())
-    scoring = Scoring(town.task, family, contributors=CONTRIBUTORS, judging=sealed)
-    for each in forecast(town, family, together(town, family)):
+    rows = together(town, family)
+    steps = steps_of_town(town, family, rows)
+    scoring = Scoring(town.task, family, steps, contributors=CONTRIBUTORS, judging=sealed)
+    for each in forecast(town, family, rows):
         scoring.add(each)
     found = scoring.settle(np.full(CONTRIBUTORS, 40))
     for score, payout, result in zip(
