@@ -29,7 +29,6 @@ from rounds.judge import Verdict, judge, noise_updates
 from rounds.phases import kind_of, release_of, training_round
 from rounds.rules import noise_voices, steps_of
 from rounds.state import (
-    Floats,
     Ints,
     decode_state,
     encode_state,
@@ -37,7 +36,7 @@ from rounds.state import (
     sum_updates,
     update_to_float,
 )
-from rounds.step import Displacement, Steps, take_back
+from rounds.step import Displacement, Moving, Steps, advance_together, take_back
 from valuation.family import Family
 
 Verify = Callable[[bytes, bytes, bytes], bool]
@@ -233,39 +232,39 @@ def _advance_all(
     given: CloseInput, steps: Steps, counted: Mapping[str, Ints], state: Ints
 ) -> tuple[dict[str, Displacement], dict[str, Displacement], Displacement | None]:
     """Everybody's displacement after the round: since round 1, to be judged, of noise players."""
-    task, number = given.task, given.position.round
+    task, number, history = given.task, given.position.round, given.history
     release = release_of(task, number)
     place = {member.address: index for index, member in enumerate(given.roster)}
-    nothing: Floats = np.zeros(task.model.parameters)
-    sent = {
-        address: update_to_float(release, counted[address]) if address in counted else nothing
-        for address in given.history.displacements
-    }
+    addresses = list(history.displacements)
+    sent = np.zeros((len(addresses), task.model.parameters))
+    for row, address in enumerate(addresses):
+        if address in counted:
+            sent[row] = update_to_float(release, counted[address])
 
-    def moved(before: Mapping[str, Displacement]) -> dict[str, Displacement]:
-        return {
-            address: steps.advance(
-                displacement,
-                sent[address],
-                voices=place[address],
-                number=number,
-                state_after=state,
-            )
-            for address, displacement in before.items()
-        }
+    def everybody(before: Mapping[str, Displacement]) -> Moving:
+        stacked = Displacement.stacked([before[address] for address in addresses])
+        return Moving(stacked, sent, [place[address] for address in addresses])
 
-    since_start = moved(given.history.displacements)
-    is_newton = task.optimiser.kind == "newton"
-    to_judge = dict(since_start) if is_newton else moved(given.history.to_judge)
-    noise = given.history.noise
-    if noise is not None and training_round(task, number) <= max(task.aggregation.judge_rounds):
-        noise = steps.advance(
-            noise,
-            noise_updates(task, given.position.task_digest, round_number=number),
-            voices=noise_voices(task, len(place)),
-            number=number,
-            state_after=state,
-        )
+    noise, groups = history.noise, []
+    if addresses:
+        groups = [everybody(history.displacements)]
+        if task.optimiser.kind == "adam":
+            groups.append(everybody(history.to_judge))
+    hums = noise is not None and training_round(task, number) <= max(task.aggregation.judge_rounds)
+    if noise is not None and hums:
+        hum = noise_updates(task, given.position.task_digest, round_number=number)
+        groups.append(Moving(noise, hum, noise_voices(task, len(place))))
+    if not groups:
+        return {}, {}, noise
+    moved = advance_together(steps, groups, number=number, state_after=state)
+    if hums:
+        noise = moved.pop()
+    if not addresses:
+        return {}, {}, noise
+    since_start, to_judge = (
+        {address: each.part(row) for row, address in enumerate(addresses)}
+        for each in (moved[0], moved[-1])
+    )
     return since_start, to_judge, noise
 
 

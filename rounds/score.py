@@ -36,7 +36,7 @@ from rounds.judge import judged_out_in, noise_updates, to_pico
 from rounds.phases import gradient_scale, kind_of, release_of
 from rounds.rules import noise_voices
 from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
-from rounds.step import PUBLIC, Displacement, Steps
+from rounds.step import PUBLIC, Displacement, Moving, Steps, advance_together
 from valuation.family import Family, JudgeRows, Prepared
 
 SAMPLED_PERMUTATIONS = 128
@@ -136,7 +136,7 @@ def stretch_moves(
     """How far everybody moved theta over consecutive rounds, by the steps as they were taken."""
     members = Displacement.zero(task, many=len(roster))
     noise = Displacement.zero(task, many=task.aggregation.noise_players)
-    public = Displacement.zero(task)
+    public, voices = Displacement.zero(task, many=1), noise_voices(task, len(roster))
     public_rows = family.judge_rows()
     for each in rounds:
         number, digest = each.record.position.round, each.record.position.task_digest
@@ -153,20 +153,18 @@ def stretch_moves(
         if public_rows is not None:
             base = state_to_float(task, decode_state(task, each.base_state)[0])
             gradient = _public_gradient(task, family, public_rows, base)
-        hum = noise_updates(task, digest, round_number=number)
-        moved = (
-            steps.advance(before, update, voices=voices, number=number, state_after=state_after)
-            for before, update, voices in (
-                (members, sent, range(len(roster))),
-                (noise, hum, noise_voices(task, len(roster))),
-                (public, gradient, PUBLIC),
-            )
+        groups = (
+            Moving(members, sent, range(len(roster))),
+            Moving(noise, noise_updates(task, digest, round_number=number), voices),
+            Moving(public, gradient[None, :], (PUBLIC,)),
         )
-        members, noise, public = moved
+        members, noise, public = advance_together(
+            steps, groups, number=number, state_after=state_after
+        )
         for address in judged_out_in(each.record):
             _forget(members, roster.index(address))
     end = state_to_float(task, decode_state(task, rounds[-1].model)[0])
-    base = end - np.sum(members.phi, axis=0) + public.phi
+    base = end - np.sum(members.phi, axis=0) + public.phi[0]
     return StretchMoves(base=base, members=members.phi, noise=noise.phi)
 
 

@@ -63,6 +63,30 @@ class Displacement:
         has_momentum = task.optimiser.kind == "adam"
         return cls(phi=np.zeros(shape), momentum=np.zeros(shape) if has_momentum else None)
 
+    @classmethod
+    def stacked(cls, several: Sequence[Displacement]) -> Displacement:
+        """Displacements of [d] or [M, d] one below the other."""
+        momenta = [each.momentum for each in several if each.momentum is not None]
+        return cls(
+            phi=np.vstack([each.phi for each in several]),
+            momentum=np.vstack(momenta) if momenta else None,
+        )
+
+    def part(self, rows: int | slice) -> Displacement:
+        """One or some of many."""
+        momentum = None if self.momentum is None else self.momentum[rows]
+        return Displacement(phi=self.phi[rows], momentum=momentum)
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Displacements [M, d], the updates float64[M, d] that move them in a round (0 where one does
+    not count), and in whose name each is sent."""
+
+    displacement: Displacement
+    updates: Floats
+    voices: Sequence[int]
+
 
 class Steps(Protocol):
     """How a task's updates move its model, by the rule that it names. `number` is that of a
@@ -159,6 +183,25 @@ class SumSteps:
         direction = -(total / (n * gain)) - ridge * theta
         moved: Floats = theta + (eta * direction) / (1.0 + ridge)
         return moved
+
+
+def advance_together(
+    steps: Steps, groups: Sequence[Moving], *, number: int, state_after: Ints
+) -> list[Displacement]:
+    """`Steps.advance` of several groups at once: what weighs the updates of one voice is large, and
+    so is read once."""
+    moved = steps.advance(
+        Displacement.stacked([group.displacement for group in groups]),
+        np.vstack([group.updates for group in groups]),
+        voices=[voice for group in groups for voice in group.voices],
+        number=number,
+        state_after=state_after,
+    )
+    ends = np.cumsum([len(group.voices) for group in groups])
+    return [
+        moved.part(slice(end - len(group.voices), end))
+        for group, end in zip(groups, ends, strict=True)
+    ]
 
 
 def take_back(task: Task, state: Ints, displacement: Displacement) -> Ints:
