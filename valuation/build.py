@@ -240,7 +240,8 @@ def fit_setup(plan: Blueprint, *, fits: PublicFit | None = None) -> SetupBundle:
         rows_per_unit=rows_per_unit(plan.public, plan.schema.unit.max_rows),
         seed=taskfile.model.seed,
         survey_cells=survey_cells_of(taskfile),
-        matrices=taskfile.terms.max_contributors,
+        # A forecast may try more contributors than the task admits.
+        matrices=max(taskfile.terms.max_contributors, contributors),
     )
     if taskfile.model.family == "mlp":
         return fit_mlp_setup(

@@ -131,6 +131,20 @@ def test_the_more_may_join_the_fewer_features(most: int) -> None:
     assert FitPlan(**units, matrices=most).largest == MAX_FEATURES
 
 
+def test_more_contributors_than_a_task_admits_get_matrices_of_their_size() -> None:
+    """As a forecast asks for them: a thousand, where the task file admits fifty."""
+    text = text_of().replace("public_n = 10000", "public_n = 40000")
+    assert "public_n = 40000" in text
+    taskfile = parse_taskfile(text)
+    privacy = taskfile.privacy.model_copy(update={"expected_contributors": 1_000})
+    plan = draw_blueprint(
+        taskfile.model_copy(update={"privacy": privacy}),
+        PUBLIC.to_csv(index=False).encode(),
+        accounting=accounting,
+    )
+    assert 1_000 * fit_setup(plan).parameters ** 2 <= MAX_RULE_NUMBERS
+
+
 def changed(task: Task, **sections: dict[str, Any]) -> dict[str, Any]:
     """The task's fields with some replaced, section by section."""
     fields = task.model_dump(mode="json")
