@@ -28,4 +28,9 @@ def load_family(task: Task, setup: bytes) -> Family:
             f"set-up: the model has {family.parameters} parameters, the task says "
             f"{task.model.parameters}"
         )
+    cells = family.survey_cells if isinstance(family, KernelFamily) else 0
+    if cells != task.aggregation.survey_cells:
+        raise RecordError(
+            f"set-up: the survey has {cells} cells, the task says {task.aggregation.survey_cells}"
+        )
     return family

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from privacy import accounting
 from valuation.build import draw_blueprint, fit_setup, validate_taskfile
 from valuation.draft import draft_task
 from valuation.features import MAX_FEATURES, FitPlan
+from valuation.kernel import KernelFamily
+from valuation.loading import load_family
 from valuation.task_text import render_draft
 from valuation.taskfile import parse_taskfile
 
@@ -199,3 +202,26 @@ def test_bytes_of_such_a_record_are_an_error_of_ours(kernel_task: tuple[Task, Bl
     assert false != task.canonical()
     with pytest.raises(RecordError, match="needs the cells of a survey"):
         Task.parse(false)
+
+
+@pytest.mark.parametrize("cells", [12, 29, 31])
+def test_a_set_up_with_other_cells_than_the_task_says_is_refused(
+    kernel_task: tuple[Task, Blobs], cells: int
+) -> None:
+    """Before a vault counts its rows in cells that the task does not have."""
+    task, blobs = kernel_task
+    setup = blobs.content[task.model.setup.sha256]
+    assert load_family(task, setup).parameters == task.model.parameters
+    other = Task.model_validate(changed(task, aggregation={"survey_cells": cells}))
+    with pytest.raises(RecordError, match=f"the survey has 30 cells, the task says {cells}"):
+        load_family(other, setup)
+
+
+def test_a_set_up_without_a_survey_is_none_of_the_rule_wiener(
+    kernel_task: tuple[Task, Blobs],
+) -> None:
+    task, blobs = kernel_task
+    family = load_family(task, blobs.content[task.model.setup.sha256])
+    assert isinstance(family, KernelFamily)
+    with pytest.raises(RecordError, match="the survey has 0 cells, the task says 30"):
+        load_family(task, replace(family, survey=None).to_setup())
