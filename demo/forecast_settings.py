@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from dao.errors import InputError
 from dao.records import Task
-from valuation.build import DEFAULT_ROUNDS
+from privacy.accounting import SURVEY_SHARE, epsilon_of_mu
+from valuation.build import training_rounds
 from valuation.taskfile import TaskFile
 
 MOST_CONTRIBUTORS = 10_000
@@ -69,7 +70,7 @@ def settings_of(
         for count, (epsilon, noise), length in itertools.product(
             dict.fromkeys(contributors or [expected_contributors(taskfile)]),
             dict.fromkeys(protection),
-            dict.fromkeys(rounds or [privacy.rounds or DEFAULT_ROUNDS[taskfile.model.family]]),
+            dict.fromkeys(rounds or [training_rounds(taskfile)]),
         )
     ]
     if len(found) > MOST_SETTINGS:
@@ -90,21 +91,26 @@ def taskfile_at(taskfile: TaskFile, setting: Setting) -> TaskFile:
 
     More contributors than a task on chain admits are taken too: nothing in training forbids them.
     Judging rounds are the default ones where the number of rounds is another. A noise multiplier is
-    that of training alone, so there is no calibration beside it.
+    that of training alone, so there is no calibration beside it; in a task with a survey it stands
+    for the epsilon that leaves training so much noise.
     """
+    epsilon, noise = setting.epsilon, setting.noise_multiplier
+    if noise is not None and taskfile.aggregation.rule == "wiener":
+        mu = math.sqrt(setting.rounds) / noise / math.sqrt(1.0 - SURVEY_SHARE**2)
+        epsilon, noise = epsilon_of_mu(mu, taskfile.privacy.delta), None
     privacy = taskfile.privacy.model_copy(
         update={
             "expected_contributors": setting.contributors,
             "rounds": setting.rounds,
-            "epsilon": setting.epsilon,
-            "noise_multiplier": setting.noise_multiplier,
+            "epsilon": epsilon,
+            "noise_multiplier": noise,
         }
     )
     aggregation = taskfile.aggregation
     if setting.rounds != taskfile.privacy.rounds:
         aggregation = aggregation.model_copy(update={"judge_rounds": None})
     changes: dict[str, object] = {"privacy": privacy, "aggregation": aggregation}
-    if setting.noise_multiplier is not None:
+    if noise is not None:
         changes["calibration"] = None
     return taskfile.model_copy(update=changes)
 

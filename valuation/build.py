@@ -267,12 +267,18 @@ def _calibration(taskfile: TaskFile, accounting: Accounting) -> Calibration | No
     return calibration_of(taskfile, mu=accounting.mu_of_epsilon(privacy.epsilon, privacy.delta))
 
 
+def training_rounds(taskfile: TaskFile) -> int:
+    """What the file says, or the family's default."""
+    bare = taskfile.model.family == "mlp" and taskfile.public_rows is None
+    default = BARE_ROUNDS if bare else DEFAULT_ROUNDS[taskfile.model.family]
+    return taskfile.privacy.rounds or default
+
+
 def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> PrivacyPolicy:
     privacy = taskfile.privacy
     if (privacy.epsilon is None) == (privacy.noise_multiplier is None):
         raise TaskError("privacy: give exactly one of epsilon and noise_multiplier")
-    bare = taskfile.model.family == "mlp" and taskfile.public_rows is None
-    rounds = privacy.rounds or (BARE_ROUNDS if bare else DEFAULT_ROUNDS[taskfile.model.family])
+    rounds = training_rounds(taskfile)
     delta_e12 = round(privacy.delta * 1e12)
     sampling = None if privacy.sampling is None else sampling_of(privacy.sampling)
     surveyed = survey_cells_of(taskfile) > 0

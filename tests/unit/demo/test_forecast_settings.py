@@ -11,6 +11,7 @@ from dao.errors import InputError
 from demo.forecast_settings import MOST_SETTINGS, Setting, settings_of, taskfile_at
 from demo.market import TARGET, generate_market
 from privacy import accounting
+from tests.unit.valuation.valuation_world import HAND
 from valuation.build import draw_blueprint
 from valuation.draft import draft_task
 from valuation.rows import parse_csv
@@ -81,3 +82,28 @@ def test_the_task_at_a_setting_costs_what_was_asked_and_no_more(
     assert 0.999 * epsilon < policy.epsilon_micro / 1e6 <= epsilon
     assert changed.aggregation.judge_rounds is None, "round 25 would lie behind the last"
     assert taskfile_at(taskfile, settings_of(taskfile)[0]) == taskfile
+
+
+@pytest.mark.parametrize(("noise", "rounds"), [(3.0, 30), (20.0, 12)])
+def test_a_noise_multiplier_beside_a_survey_is_the_noise_that_training_gets(
+    taskfile: TaskFile, noise: float, rounds: int
+) -> None:
+    """Noise is what was asked, the survey costs a fifth of mu, and epsilon is that of both."""
+    assert taskfile.aggregation.rule == "wiener"
+    (setting,) = settings_of(taskfile, noises=[noise], rounds=[rounds])
+    policy = draw_blueprint(taskfile_at(taskfile, setting), PUBLIC, accounting=accounting).policy
+    assert policy.noise_multiplier_micro / 1e6 == pytest.approx(noise, rel=1e-5)
+    survey_mu, training_mu = 1e6 / policy.survey_noise_micro, math.sqrt(rounds) / noise
+    mu = math.hypot(survey_mu, training_mu)
+    assert survey_mu / mu == pytest.approx(0.2, rel=1e-4)
+    expected = accounting.epsilon_of_mu(mu, taskfile.privacy.delta)
+    assert policy.epsilon_micro / 1e6 == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_a_number_of_rounds_a_forecast_tries_what_would_be_built() -> None:
+    """Another number without public rows, where the model has further to go."""
+    bare = parse_taskfile(HAND)
+    assert bare.privacy.rounds is None
+    (setting,) = settings_of(bare)
+    built = draw_blueprint(bare, None, accounting=accounting).policy.rounds
+    assert setting.rounds == built == 300
