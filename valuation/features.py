@@ -28,8 +28,11 @@ leading directions less."""
 PRIOR_SCALE = 2.0
 """A coefficient's prior variance is the posterior eigenvalue this many times: what the process
 holds to be noise is partly learnable."""
-SURVEYED_PRIOR_SCALE = 2.5
-"""The same for the rule `wiener` (tuned on held-out seeds)."""
+SURVEYED_PRIOR_SCALES = (1.75, 2.5)
+"""The same for the rule `wiener`: where updates tell little, and where they tell much (tuned on
+held-out seeds)."""
+CERTAIN = 500.0
+"""N mu / K above which updates tell much."""
 SCATTERED_LANDMARKS = 0.1
 LEAST_LANDMARKS = 600
 MOST_LANDMARKS = 2_000
@@ -63,8 +66,14 @@ class FitPlan:
 
     @property
     def landmarks(self) -> int:
-        """Half as many as there are units, within limits: they could not tell more features."""
-        return min(MOST_LANDMARKS, max(LEAST_LANDMARKS, self.public_n // 2))
+        """As many as there are units, within limits: they could not tell more features."""
+        return min(MOST_LANDMARKS, max(LEAST_LANDMARKS, self.public_n))
+
+    def between(self, unsure: float, sure: float) -> float:
+        """A constant between that of a task whose updates tell little and that of one whose tell
+        much: what is known less is shrunk more."""
+        certainty = min(1.0, self.public_n * self.mu / (CERTAIN * self.contributors))
+        return unsure + certainty * (sure - unsure)
 
     @property
     def scattered(self) -> bool:
@@ -166,7 +175,7 @@ def build_features(fitted: FittedProcess, basis: Eigenbasis, plan: FitPlan) -> E
         clip_norm=clip_norm,
         gain=gain,
         ridge=noise * weight**2 / (PRIOR_SCALE * basis.eigenvalues[:d]),
-        prior=SURVEYED_PRIOR_SCALE * basis.eigenvalues[:d] / weight**2,
+        prior=plan.between(*SURVEYED_PRIOR_SCALES) * basis.eigenvalues[:d] / weight**2,
     )
 
 

@@ -24,8 +24,9 @@ from valuation.survey import draw_survey
 MODEL_GRID_BITS = 40
 SURVEYED_GRID_BITS = 30
 """A step of the rule `wiener` goes through matrix products: processors differ by some 1e-11."""
-ETA, SURVEYED_ETA = 1.5, 1.75
-"""Steps shrink as this over t + 5: for the rules `sum` and `wiener` (tuned on held-out seeds)."""
+ETA, SURVEYED_ETAS = 1.5, (1.5, 1.75)
+"""Steps shrink as this over t + 5: for the rule `sum`, and for `wiener` where updates tell little
+and where they tell much (tuned on held-out seeds)."""
 NOISE_GRID_RATIO = 256
 """The grid of updates is at least this many times finer than the noise."""
 MLP_CLIP_FACTOR = 0.15
@@ -114,7 +115,9 @@ def fit_kernel_setup(
         model_grid_bits=SURVEYED_GRID_BITS if plan.survey_cells else MODEL_GRID_BITS,
         optimiser=NewtonOptimiser(
             kind="newton",
-            eta_micro=newton_schedule(plan.rounds, step=SURVEYED_ETA if plan.survey_cells else ETA),
+            eta_micro=newton_schedule(
+                plan.rounds, step=plan.between(*SURVEYED_ETAS) if plan.survey_cells else ETA
+            ),
         ),
         loo_residual=fitted.loo_residual,
     )
