@@ -20,7 +20,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -284,13 +283,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--json", type=Path, help="write the lines to this file")
     return parser.parse_args()
-
-
-def rows(quick: bool = False) -> list[dict[str, Any]]:
-    """The rows of `bench.suite`; see `bench.accuracy_bars`."""
-    from bench.accuracy_bars import accuracy_rows
-
-    return accuracy_rows(quick=quick)
 
 
 def main() -> None:

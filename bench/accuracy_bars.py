@@ -52,8 +52,9 @@ CASES = (
 BARE_BARS = (0.75, 0.77, 0.78, 0.79)
 
 
-def accuracy_rows(*, quick: bool = False) -> list[Row]:
-    """All bars; `quick` measures one seed at epsilon 8, and the markets but for the largest."""
+def rows(*, quick: bool = False) -> list[Row]:
+    """Rows of the learning suite (bench/suite.py); `quick` measures one seed at epsilon 8, and the
+    markets but for the largest."""
     frame = california()
     seeds = SEEDS[:1] if quick else SEEDS
     chosen = [len(EPSILONS) - 1] if quick else list(range(len(EPSILONS)))

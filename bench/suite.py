@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A suite of measurements, each against its bar: prints a table, writes build/bench-SUITE.json.
 
-    python -m bench.suite learning [--only engine accuracy] [--fresh]
+    python -m bench.suite learning [--only engine accuracy_bars] [--fresh]
 
 Every part runs in a process of its own, one thread for arithmetic, and its rows are kept as soon as
 they are measured: a suite that was stopped goes on with the next part. `--fresh` measures all
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 SUITES: dict[str, tuple[str, ...]] = {
-    "learning": ("engine", "privacy_audit", "data_check", "forecast", "intervals", "accuracy"),
+    "learning": ("engine", "privacy_audit", "data_check", "forecast", "intervals", "accuracy_bars"),
 }
 FIELDS = ("name", "ours", "peer", "value", "unit", "bar", "holds")
 BUILD = Path("build")
