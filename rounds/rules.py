@@ -109,6 +109,7 @@ def landscape_of(task: Task, family: Family) -> Landscape:
         deviation=noise_deviation(policy) / math.sqrt(policy.rounds),
         survey_deviation=policy.survey_noise_micro / 1e6,
         units=policy.public_n,
+        public=np.bincount(family.public_cells(), minlength=family.survey_cells).astype(np.float64),
     )
 
 

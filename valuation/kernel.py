@@ -141,6 +141,15 @@ class KernelFamily:
         inputs, _ = self._inputs(survey.attributes, survey.locations)
         return inputs, survey.cell_of(self.process, survey.attributes, survey.locations)
 
+    def public_cells(self) -> Ints:
+        """int64[n], the survey cell of each public row that the process was fitted to.
+
+        Raises:
+            RecordError: the task has no survey.
+        """
+        process = self.process
+        return self._surveyed().cell_of(process, process.attributes, process.locations)
+
     def _surveyed(self) -> Survey:
         if self.survey is None:
             raise RecordError("the set-up has no survey: the task adds updates up")

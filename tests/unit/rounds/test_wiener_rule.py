@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dao.errors import TaskError
-from rounds.wiener import Landscape, WienerRule, expected_counts, wiener_rule
+from rounds.wiener import Landscape, WienerRule, damping, expected_counts, wiener_rule
+from tests.unit.rounds.wiener_world import plain_cut, plain_damping
 
 D, ROWS, CELLS, K, UNITS = 24, 240, 8, 5, 3_000
 GRID = 2.0**-30
@@ -33,6 +34,7 @@ def landscape() -> Landscape:
         deviation=9.0,
         survey_deviation=6.0,
         units=UNITS,
+        public=np.bincount(cells, minlength=CELLS).astype(np.float64),
     )
 
 
@@ -70,13 +72,15 @@ def plainly(landscape: Landscape, surveys: np.ndarray) -> tuple[np.ndarray, np.n
     # E[min(z^2, c^2)] / P(|z| < c) by counting.
     ratio = np.minimum(draws**2, c * c).mean() / (np.abs(draws) < c).mean()
     overall = gram(np.full(rows, 1.0 / rows))
+    heard = (surveys > 1.5 * landscape.survey_deviation).sum(axis=0)
+    damping = plain_damping(told, landscape.public, heard, landscape.survey_deviation)
     j, weights = np.diag(1.0 / landscape.prior), []
     for k in range(len(surveys)):
         n = 0.8 * gram(share[k]) + 0.2 * share[k].sum() * overall
         v = landscape.deviation**2 * np.eye(d) + landscape.spread**2 * ratio * n
         w = n @ np.linalg.inv(v)
         weights.append(w)
-        j += w @ n
+        j += damping * w @ n
     return j, np.array(weights)
 
 
@@ -147,7 +151,7 @@ def test_repeated_steps_reach_the_posterior_mean(landscape: Landscape, surveys: 
         errors.append(error)
     expected, *_ = np.linalg.lstsq(np.vstack(stacked), np.concatenate(known), rcond=None)
     theta = np.zeros(D)
-    for _ in range(60):
+    for _ in range(1_500):  # damped: surveys and public rows are apart here
         updates = [n @ (theta - truth) - e for n, e in zip(curves, errors, strict=True)]
         theta = theta + 0.6 * rule.direction(theta, updates)
     assert np.abs(theta - expected).max() < 1e-6
@@ -178,6 +182,7 @@ def test_another_order_of_arithmetic_stays_within_half_a_step_of_the_grid() -> N
         deviation=14.0,
         survey_deviation=5.0,
         units=16_000,
+        public=np.bincount(place, minlength=cells).astype(np.float64),
     )
     surveys = random.multinomial(1_600, np.full(cells, 1 / cells), size=10).astype(np.float64)
     order = random.permutation(rows)
@@ -242,3 +247,47 @@ def test_surveys_of_another_shape_are_refused(landscape: Landscape, wrong: np.nd
 def test_a_survey_that_is_not_finite_is_refused(landscape: Landscape) -> None:
     with pytest.raises(TaskError, match="not finite"):
         wiener_rule(landscape, np.full((K, CELLS), np.nan))
+
+
+def test_who_tells_too_much_is_cut_before_who_tells_the_truth(landscape: Landscape) -> None:
+    random = np.random.default_rng(12)
+    honest = np.full((K, CELLS), UNITS / K / CELLS) + random.uniform(-9, 9, (K, CELLS))
+    for lie in (1.0, 3.0, 50.0):
+        told = honest.copy()
+        told[2] *= lie
+        counts = expected_counts(landscape, told)
+        np.testing.assert_allclose(counts, plain_cut(told, UNITS), rtol=1e-9)
+        assert counts.sum() <= UNITS * (1.0 + 1e-9)
+        assert counts[2].sum() < 1.2 * UNITS / K
+    few = honest / 2.0
+    np.testing.assert_array_equal(expected_counts(landscape, few), few)
+
+
+def test_steps_are_shorter_where_rows_lie_away_from_the_public_ones(landscape: Landscape) -> None:
+    """Damping rises with the distance from the public rows, and does not move where steps end."""
+    share = landscape.public / landscape.public.sum()
+    far = np.zeros(CELLS)
+    far[0] = 1.0
+    found = []
+    for mixed in (0.0, 0.2, 0.3, 1.0):
+        told = np.tile(UNITS / K * ((1 - mixed) * share + mixed * far), (K, 1))
+        heard = (told > 1.5 * landscape.survey_deviation).sum(axis=0)
+        found.append(damping(landscape, told, told))
+        assert found[-1] == pytest.approx(
+            plain_damping(told, landscape.public, heard, landscape.survey_deviation)
+        )
+    assert found[0] == 1.0
+    assert found == sorted(found)
+    assert found[-1] == 12.0
+
+    told = np.tile(UNITS / K * far, (K, 1))
+    near = replace(landscape, public=told.sum(axis=0))
+    random = np.random.default_rng(13)
+    theta = random.normal(size=D) * np.sqrt(landscape.prior)
+    updates = list(random.normal(size=(K, D)) * landscape.deviation)
+    short = wiener_rule(landscape, told)
+    plain = wiener_rule(near, told)
+    for one, other in zip(short.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    along = short.direction(theta, updates) @ plain.direction(theta, updates)
+    assert 0.0 < along < plain.direction(theta, updates) @ plain.direction(theta, updates)

@@ -178,17 +178,24 @@ class PlainRule:
         b = survey.spread**2 * kept / inside
         overall = psi.T @ (psi * (np.array(passing) / len(psi))[:, None])
         prior = survey.prior
-        j, weights = np.diag(1.0 / prior), []
+        n_units, kept, heard = task.policy.public_n, [], np.zeros(CELLS)
         for place in range(CONTRIBUTORS):
             told = numbers_of(surveys[place], deviation) if place in surveys else np.zeros(CELLS)
+            heard += told > 1.5 * deviation
             counts = np.where((told > 1.5 * deviation) & (here > 0), told, 0.0)
-            if not counts.any():
-                counts = task.policy.public_n / CONTRIBUTORS * here / here.sum()
+            kept.append(counts if counts.any() else n_units / CONTRIBUTORS * here / here.sum())
+        kept = plain_cut(np.array(kept), n_units)
+        anchors = built.family.process.locations
+        nearest = [int(np.argmin([(p - c) @ (p - c) for c in survey.centers])) for p in anchors]
+        public = np.array([nearest.count(cell) for cell in range(CELLS)])
+        damping = plain_damping(kept, public, heard, deviation)
+        j, weights = np.diag(1.0 / prior), []
+        for counts in kept:
             omega = np.array([counts[cell] / here[cell] for cell in cells])
             n = 0.8 * psi.T @ (psi * (omega * passing)[:, None]) + 0.2 * omega.sum() * overall
             w = n @ np.linalg.inv(a * np.eye(len(n)) + b * n)
             weights.append(w)
-            j = j + w @ n
+            j = j + damping * w @ n
         return cls(j, weights, 1.0 / b, prior)
 
     def direction(self, theta: np.ndarray, weighed: np.ndarray) -> np.ndarray:
@@ -196,6 +203,27 @@ class PlainRule:
         scale = np.sqrt(self.prior)
         scaled = scale[:, None] * self.j * scale
         return -scale * np.linalg.solve(scaled, scale * (weighed + theta / self.prior))
+
+
+def plain_cut(counts: np.ndarray, most: float) -> np.ndarray:
+    """Totals above one level are cut to it, so that all sum to `most`; the level by halving."""
+    totals = counts.sum(axis=1)
+    if totals.sum() <= most:
+        return counts
+    low, high = 0.0, float(totals.max())
+    for _ in range(200):
+        level = (low + high) / 2.0
+        low, high = (level, high) if np.minimum(totals, level).sum() < most else (low, level)
+    return np.array([row * min(1.0, low / row.sum()) for row in counts])
+
+
+def plain_damping(kept: np.ndarray, public: np.ndarray, heard: np.ndarray, s: float) -> float:
+    """D of docs/spec/valuation.md §5a."""
+    total, v, e = kept.sum(), 0.0, 0.0
+    for cell in range(len(public)):
+        v += abs(kept[:, cell].sum() / total - public[cell] / public.sum()) / 2.0
+        e += s * math.sqrt(heard[cell]) / (math.sqrt(2.0 * math.pi) * total)
+    return 1.0 + 11.0 * min(1.0, max(0.0, (v - e - 0.2) / 0.08))
 
 
 def _normal(z: float) -> float:

@@ -187,7 +187,18 @@ def test_a_rule_follows_from_the_set_up(surveyed: Surveyed) -> None:
     assert survey is not None
     inputs, cells = family.survey_rows()
     rule = wiener_rule(
-        Landscape(inputs, cells, CELLS, survey.prior, survey.spread, 1.0, 2.0, 5.0, 1_200),
+        Landscape(
+            inputs,
+            cells,
+            CELLS,
+            survey.prior,
+            survey.spread,
+            1.0,
+            2.0,
+            5.0,
+            1_200,
+            np.bincount(family.public_cells(), minlength=CELLS).astype(np.float64),
+        ),
         np.full((4, CELLS), 25.0),
     )
     assert len(rule.weights) == 4
