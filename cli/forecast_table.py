@@ -196,11 +196,19 @@ def _payouts_as_json(payouts: Payouts) -> dict[str, object]:
         "stake_wei": str(payouts.stake_wei),
         "total_wei": str(payouts.total_wei),
         "paid": payouts.paid,
-        "threshold_pico": payouts.threshold_pico,
         "contributors": [
-            {"units": units, "score_pico": score, "payout_wei": str(payout)}
-            for units, score, payout in zip(
-                payouts.units.tolist(), payouts.scores_pico, payouts.payouts_wei, strict=True
+            {
+                "units": units,
+                "score_pico": score,
+                "threshold_pico": threshold,
+                "payout_wei": str(payout),
+            }
+            for units, score, threshold, payout in zip(
+                payouts.units.tolist(),
+                payouts.scores_pico,
+                payouts.thresholds_pico,
+                payouts.payouts_wei,
+                strict=True,
             )
         ],
     }

@@ -14,7 +14,7 @@ from dao.cid import blob_ref
 from dao.records import Position, Receipt, ReceiptBody, RoundRecord, StretchScores, Task
 from demo.forecast import TrainedRound, made_up_account
 from rounds.phases import event_of
-from rounds.score import ScoredRound, score_stretch
+from rounds.score import ScoredRound, Stretch, score_stretch
 from rounds.settle import Settlement, settle
 from rounds.step import Steps
 from valuation.family import Family, JudgeRows, Prepared
@@ -31,13 +31,14 @@ class Payouts:
 
     Attributes:
         units: int64[K], what each brought.
-        scores_pico, payouts_wei: of each; who does not pass the threshold is paid nothing.
+        scores_pico, thresholds_pico, payouts_wei: of each; who does not pass its threshold is paid
+            nothing.
     """
 
     units: NDArray[np.int64]
     scores_pico: tuple[int, ...]
+    thresholds_pico: tuple[int, ...]
     payouts_wei: tuple[int, ...]
-    threshold_pico: int
     budget_wei: int
     stake_wei: int
 
@@ -122,7 +123,7 @@ class Scoring:
             units=units,
             scores_pico=tuple(each.score_pico for each in settled.results),
             payouts_wei=tuple(each.payout_wei for each in settled.results),
-            threshold_pico=settled.threshold_pico,
+            thresholds_pico=tuple(each.threshold_pico for each in settled.results),
             budget_wei=self._task.terms.budget_wei,
             stake_wei=self._task.terms.stake_wei,
         )
@@ -153,9 +154,9 @@ class Scoring:
         return Receipt(body=body, signature="0x")
 
     def _score(self) -> None:
-        scored = score_stretch(
-            self._task, self._family, self._steps, self._roster, self._stretch, self._rows
-        )
+        rounds = tuple(self._stretch)
+        stretch = Stretch(self._task, self._family, self._steps, self._roster, rounds)
+        scored = score_stretch(stretch, self._rows)
         self._scored.append(scored.scores)
         self._stretch = []
 

@@ -223,6 +223,7 @@ def _standings(
             rows=len(prepared.split.contributors[index]),
             epsilon_micro=results[player.address].epsilon_micro,
             score_pico=results[player.address].score_pico,
+            threshold_pico=results[player.address].threshold_pico,
             payout_wei=results[player.address].payout_wei,
             claimed_wei=claimed[player.address],
             excluded=measured.excluded.get(player.address, ""),
@@ -248,11 +249,11 @@ def _draw(
                 if each.behaviour == "honest"
                 else f"{each.name} ({each.behaviour})",
                 score=each.score_pico / 1e12,
+                threshold=each.threshold_pico / 1e12,
                 paid=each.payout_wei > 0,
             )
             for each in standings
         ],
-        threshold=report.threshold_pico / 1e12,
         title=f"{report.card.title}, ε = {options.epsilon:g}",
     )
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Bar:
-    """One contributor in the picture. `score` in 1e-12 of squared standardised error."""
+    """One contributor in the picture. `score` in squared standardised error; `threshold` is what
+    noise in its name hardly ever reaches."""
 
     label: str
     score: float
+    threshold: float
     paid: bool
 
 
@@ -23,7 +25,6 @@ def draw(
     curve: Sequence[float],
     lines: dict[str, float],
     bars: Sequence[Bar],
-    threshold: float,
     title: str,
 ) -> None:
     """Write a PNG: R2 on the test rows after each round (left), score by contributor (right).
@@ -46,9 +47,12 @@ def draw(
     left.legend(loc="lower right", frameon=False)
     colours = ["#2a9d8f" if bar.paid else "#c1121f" for bar in bars]
     right.barh([bar.label for bar in bars], [bar.score for bar in bars], color=colours)
-    right.axvline(threshold, color="#555555", linestyle="--", linewidth=1)
+    places = range(len(bars))
+    right.scatter(
+        [bar.threshold for bar in bars], places, marker="|", s=260, color="#333333", zorder=3
+    )
     right.invert_yaxis()
-    right.set(xlabel="score (dashed: what pure noise reaches)", title="What each update was worth")
+    right.set(xlabel="score (mark: what pure noise reaches)", title="What each update was worth")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)

@@ -25,6 +25,7 @@ class Standing:
     rows: int
     epsilon_micro: int
     score_pico: int
+    threshold_pico: int
     payout_wei: int
     claimed_wei: int
     excluded: str
@@ -110,7 +111,7 @@ def _contributors(result: DemoResult) -> Table:
     table = Table(title=f"Contributors ({result.division})", title_justify="left")
     table.add_column("", justify="right", no_wrap=True, min_width=2)
     table.add_column("behaviour", no_wrap=True)
-    for column in ("rows", "ε", "score", "payout"):
+    for column in ("rows", "ε", "score", "noise", "payout"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("excluded")
     for number, each in enumerate(result.standings, start=1):
@@ -121,12 +122,13 @@ def _contributors(result: DemoResult) -> Table:
             f"{each.rows:,}",
             f"{each.epsilon_micro / 1e6:.2f}",
             f"{each.score_pico / 1e12:+.4f}",
+            f"{each.threshold_pico / 1e12:.4f}",
             f"{each.payout_wei / COVAL:,.1f}",
             each.excluded,
         )
     table.caption = (
-        "ε spent; payout in COVAL, claimed on chain. At or below what pure noise scores, "
-        "nothing is paid."
+        "ε spent; payout in COVAL, claimed on chain. noise: what pure noise in one's name hardly "
+        "ever scores; at or below it nothing is paid."
     )
     return table
 

@@ -38,15 +38,6 @@ def quadratic_shapley(residual: Floats, effects: Floats) -> Floats:
     adds to the predictions. s_i = (1/n) (2 <r, q_i> - <q_i, sum_j q_j>).
     """
     together = np.sum(effects, axis=0)
-    return _quadratic(residual, effects, together)
-
-
-def quadratic_joiners(residual: Floats, effects: Floats, joiners: Floats) -> Floats:
-    """float64[M]: the Shapley value of each of `joiners` [M, n] as if it alone joined `effects`."""
-    return _quadratic(residual, joiners, np.sum(effects, axis=0) + joiners)
-
-
-def _quadratic(residual: Floats, effects: Floats, together: Floats) -> Floats:
     values: Floats = np.sum(effects * (2.0 * residual - together), axis=1) / len(residual)
     return values
 

@@ -29,6 +29,7 @@ from rounds.judge import Verdict, judge, noise_updates
 from rounds.phases import kind_of, release_of, training_round
 from rounds.rules import noise_voices, steps_of
 from rounds.state import (
+    Floats,
     Ints,
     decode_state,
     encode_state,
@@ -36,7 +37,7 @@ from rounds.state import (
     sum_updates,
     update_to_float,
 )
-from rounds.step import Displacement, Moving, Steps, advance_together, take_back
+from rounds.step import Displacement, Steps, take_back
 from valuation.family import Family
 
 Verify = Callable[[bytes, bytes, bytes], bool]
@@ -235,37 +236,36 @@ def _advance_all(
     task, number, history = given.task, given.position.round, given.history
     release = release_of(task, number)
     place = {member.address: index for index, member in enumerate(given.roster)}
-    addresses = list(history.displacements)
+    addresses, noise = list(history.displacements), history.noise
+    if training_round(task, number) > max(task.aggregation.judge_rounds, default=0):
+        noise = None
     sent = np.zeros((len(addresses), task.model.parameters))
     for row, address in enumerate(addresses):
         if address in counted:
             sent[row] = update_to_float(release, counted[address])
-
-    def everybody(before: Mapping[str, Displacement]) -> Moving:
-        stacked = Displacement.stacked([before[address] for address in addresses])
-        return Moving(stacked, sent, [place[address] for address in addresses])
-
-    noise, groups = history.noise, []
-    if addresses:
-        groups = [everybody(history.displacements)]
-        if task.optimiser.kind == "adam":
-            groups.append(everybody(history.to_judge))
-    hums = noise is not None and training_round(task, number) <= max(task.aggregation.judge_rounds)
-    if noise is not None and hums:
+    voices = [place[address] for address in addresses]
+    if noise is not None:
         hum = noise_updates(task, given.position.task_digest, round_number=number)
-        groups.append(Moving(noise, hum, noise_voices(task, len(place))))
-    if not groups:
-        return {}, {}, noise
-    moved = advance_together(steps, groups, number=number, state_after=state)
-    if hums:
-        noise = moved.pop()
-    if not addresses:
-        return {}, {}, noise
-    since_start, to_judge = (
-        {address: each.part(row) for row, address in enumerate(addresses)}
-        for each in (moved[0], moved[-1])
-    )
-    return since_start, to_judge, noise
+        sent, voices = np.vstack((sent, hum)), [*voices, *noise_voices(task, len(place))]
+    weighed = steps.weigh(sent, voices)
+
+    def moved(before: Displacement, weighed: Floats) -> Displacement:
+        return steps.advance(before, weighed, number=number, state_after=state)
+
+    def everybody(before: Mapping[str, Displacement]) -> dict[str, Displacement]:
+        if not addresses:
+            return {}
+        stacked = Displacement.stacked([before[address] for address in addresses])
+        after = moved(stacked, weighed[: len(addresses)])
+        return {address: after.row(row) for row, address in enumerate(addresses)}
+
+    since_start = everybody(history.displacements)
+    # Newton is judged since the first round as well.
+    curved = task.optimiser.kind == "adam"
+    to_judge = everybody(history.to_judge) if curved else dict(since_start)
+    if noise is None:
+        return since_start, to_judge, history.noise
+    return since_start, to_judge, moved(noise, weighed[len(addresses) :])
 
 
 def _judge(

@@ -26,7 +26,14 @@ from dao.records import (
 from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, check_card, make_card
 from rounds.rules import steps_of
-from rounds.score import JudgedOn, ScoredRound, judging_rows, score_stretch, surveys_of
+from rounds.score import (
+    JudgedOn,
+    ScoredRound,
+    Stretch,
+    judging_rows,
+    score_stretch,
+    surveys_of,
+)
 from rounds.settle import check_scores, settle
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
@@ -127,8 +134,8 @@ def _scores(given: ReportInput, rows: JudgeRows | None) -> tuple[StretchScores, 
     surveys = surveys_of(given.task, [each for stretch in given.stretches for each in stretch])
     steps = steps_of(given.task, given.family, given.roster, surveys)
     return tuple(
-        score_stretch(given.task, given.family, steps, given.roster, stretch, rows).scores
-        for stretch in given.stretches
+        score_stretch(Stretch(given.task, given.family, steps, given.roster, rounds), rows).scores
+        for rounds in given.stretches
     )
 
 
@@ -156,7 +163,6 @@ def _assemble(
         judged_on=judged_on,
         parts=tuple(part for part, _ in given.parts),
         stretches=stretches,
-        threshold_pico=settlement.threshold_pico,
         results=settlement.results,
         payout_total_wei=settlement.payout_total_wei,
         payout_root=settlement.payout_root,

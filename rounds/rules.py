@@ -14,7 +14,7 @@ from dao.records import Task
 from privacy.mechanism import clip_norm, noise_deviation
 from rounds.phases import release_of
 from rounds.state import Floats, Ints, state_from_float, state_to_float, update_to_float
-from rounds.step import Displacement, Steps, SumSteps, Voices, eta_of
+from rounds.step import Displacement, Steps, SumSteps, eta_of
 from rounds.wiener import Landscape, WienerRule, wiener_rule
 from valuation.family import Family
 from valuation.kernel import KernelFamily
@@ -41,8 +41,8 @@ def steps_of(task: Task, family: Family, roster: Sequence[str], surveys: Surveys
 
 
 def noise_voices(task: Task, contributors: int) -> tuple[int, ...]:
-    """In whose name each simulated noise player sends: every contributor gets as many as the next,
-    so that the loudest weight is among those that noise is measured at."""
+    """In whose name each simulated noise player is judged: every contributor gets as many as the
+    next, so that the loudest weight is among those that noise is measured at."""
     return tuple(player % contributors for player in range(task.aggregation.noise_players))
 
 
@@ -57,27 +57,37 @@ class WienerSteps:
     def step(self, state: Ints, counted: Mapping[str, Ints], *, number: int) -> Ints:
         """As `Steps.step`."""
         release = release_of(self.task, number)
-        updates = [
-            update_to_float(release, counted[address]) if address in counted else None
-            for address in self.roster
-        ]
+        voices = [place for place, address in enumerate(self.roster) if address in counted]
+        updates = np.zeros((len(voices), self.task.model.parameters))
+        for row, place in enumerate(voices):
+            updates[row] = update_to_float(release, counted[self.roster[place]])
+        weighed = np.sum(self.weigh(updates, voices), axis=0)
         theta = state_to_float(self.task, state[0])
-        theta = theta + eta_of(self.task, number) * self.rule.direction(theta, updates)
+        theta = theta + eta_of(self.task, number) * self.rule.direction(theta, weighed)
         return state_from_float(self.task, theta)[None, :]
 
+    def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
+        """As `Steps.weigh`."""
+        return self.rule.weigh(updates, voices)
+
+    def alike(self, contributors: int) -> Sequence[int]:
+        """As `Steps.alike`."""
+        first: dict[int, int] = {}
+        weights = self.rule.weights[:contributors]
+        return [first.setdefault(id(weight), place) for place, weight in enumerate(weights)]
+
     def advance(
-        self,
-        displacement: Displacement,
-        update: Floats,
-        *,
-        voices: Voices,
-        number: int,
-        state_after: Ints,
+        self, displacement: Displacement, weighed: Floats, *, number: int, state_after: Ints
     ) -> Displacement:
         """As `Steps.advance`."""
-        direction = self.rule.direction_of(voices, displacement.phi, update)
+        direction = self.rule.direction(displacement.phi, weighed)
         phi = displacement.phi + eta_of(self.task, number) * direction
         return Displacement(phi=phi, momentum=None)
+
+    def back(self, covectors: Floats, *, number: int) -> tuple[Floats, Floats]:
+        """As `Steps.back`."""
+        solved = eta_of(self.task, number) * self.rule.solve(covectors)
+        return covectors - self.rule.precision * solved, -solved
 
 
 def landscape_of(task: Task, family: Family) -> Landscape:

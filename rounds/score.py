@@ -8,7 +8,8 @@ the stretch's end, minus everybody's displacement, plus the members'. So what wa
 moves by its exact clipped gradient sum on the public rows at the round's base, without noise.
 
 The value of a coalition is minus the mean squared error in the standardised target. The kernel
-family has the closed form; other models are enumerated up to 14 contributors, sampled above.
+family has the closed form; other models are enumerated up to 14 contributors, sampled above. Beside
+each score stands what noise alone would score in that contributor's name (`rounds.noise_scores`).
 """
 
 from __future__ import annotations
@@ -27,16 +28,15 @@ from rewards.shapley import (
     EXACT_PLAYERS,
     Coalitions,
     exact_shapley,
-    quadratic_joiners,
     quadratic_shapley,
     sampled_shapley,
 )
 from rounds.coalition import model_values, module_outputs
 from rounds.judge import judged_out_in, noise_updates, to_pico
+from rounds.noise_scores import NoiseScores, QuadraticValue, linear_noise, simulated_noise
 from rounds.phases import gradient_scale, kind_of, release_of
-from rounds.rules import noise_voices
 from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
-from rounds.step import PUBLIC, Displacement, Moving, Steps, advance_together
+from rounds.step import PUBLIC, Displacement, Steps
 from valuation.family import Family, JudgeRows, Prepared
 
 SAMPLED_PERMUTATIONS = 128
@@ -55,17 +55,50 @@ class ScoredRound:
     updates: Mapping[str, bytes]
 
 
+_NUMBERS_AT_ONCE = 4_000_000
+"""Of updates that are weighed together: 32 MB."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The recorded rounds of one checkpoint, and what moves their model.
+
+    `roster` is in the order that the chain froze; `steps` are those of `rounds.rules.steps_of`,
+    with the surveys of the task (`surveys_of`).
+    """
+
+    task: Task
+    family: Family
+    steps: Steps
+    roster: Sequence[str]
+    rounds: Sequence[ScoredRound]
+
+    @property
+    def training(self) -> list[ScoredRound]:
+        """The rounds that moved the model."""
+        return [
+            each
+            for each in self.rounds
+            if kind_of(self.task, each.record.position.round) == "train"
+        ]
+
+    def seed(self, label: bytes) -> bytes:
+        """32 bytes that nobody chose: of the task, the label and the first round."""
+        position = self.rounds[0].record.position
+        number = position.round.to_bytes(8, "big")
+        return hashlib.sha256(bytes.fromhex(position.task_digest) + label + number).digest()
+
+
 @dataclass(frozen=True)
 class StretchMoves:
     """Displacements of theta over one stretch.
 
-    `base` float64[d] is the empty coalition's model, public member included; `members` [K, d] and
-    `noise` [M, d] are what contributors (roster order) and noise players add.
+    `base` float64[d] is the empty coalition's model, public member included; `members` [K, d] is
+    what contributors (roster order) add.
     """
 
     base: Floats
     members: Floats
-    noise: Floats
 
 
 @dataclass(frozen=True)
@@ -99,109 +132,147 @@ def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, Jud
     return ("nothing", None) if rows is None else ("public-rows", rows)
 
 
-def score_stretch(
-    task: Task,
-    family: Family,
-    steps: Steps,
-    roster: Sequence[str],
-    rounds: Sequence[ScoredRound],
-    rows: JudgeRows | None,
-) -> ScoredStretch:
-    """Scores of one stretch in roster order; all 0 where no rows judge. `steps` as of
-    `rounds.rules.steps_of`, with the surveys of the task (`surveys_of`)."""
-    players = task.aggregation.noise_players
-    if rows is None:
-        values, errors, noise = np.zeros(len(roster)), np.zeros(len(roster)), np.zeros(players)
-    else:
-        moves = stretch_moves(task, family, steps, roster, rounds)
-        values, errors, noise = _values(task, family, moves, rows, rounds[0].record)
+def score_stretch(stretch: Stretch, rows: JudgeRows | None) -> ScoredStretch:
+    """Scores of one stretch in roster order; all 0 where no rows judge."""
+    nothing = np.zeros(len(stretch.roster))
+    scores, errors, noise = nothing, nothing, NoiseScores(nothing, nothing)
+    if rows is not None and stretch.training:
+        moves = stretch_moves(stretch)
+        score = _quadratic if stretch.task.model.family == "kernel" else _curved
+        scores, errors, noise = score(stretch, moves, rows)
     return ScoredStretch(
         scores=StretchScores(
-            first_round=rounds[0].record.position.round,
-            last_round=rounds[-1].record.position.round,
-            scores_pico=tuple(to_pico(float(value)) for value in values),
-            noise_scores_pico=tuple(to_pico(float(value)) for value in noise),
+            first_round=stretch.rounds[0].record.position.round,
+            last_round=stretch.rounds[-1].record.position.round,
+            scores_pico=_pico(scores),
+            noise_means_pico=_pico(noise.means),
+            noise_deviations_pico=_pico(noise.deviations),
         ),
         standard_errors=errors,
     )
 
 
-def stretch_moves(
-    task: Task,
-    family: Family,
-    steps: Steps,
-    roster: Sequence[str],
-    rounds: Sequence[ScoredRound],
-) -> StretchMoves:
+def stretch_moves(stretch: Stretch) -> StretchMoves:
     """How far everybody moved theta over consecutive rounds, by the steps as they were taken."""
-    members = Displacement.zero(task, many=len(roster))
-    noise = Displacement.zero(task, many=task.aggregation.noise_players)
-    public, voices = Displacement.zero(task, many=1), noise_voices(task, len(roster))
-    public_rows = family.judge_rows()
-    for each in rounds:
-        number, digest = each.record.position.round, each.record.position.task_digest
-        if kind_of(task, number) != "train":
-            continue
-        release = release_of(task, number)
-        state_after = decode_state(task, each.model)
-        sent = np.zeros((len(roster), task.model.parameters))
-        for receipt in each.record.receipts:
-            address = receipt.body.contributor
-            update = decode_update(release, each.updates[address])
-            sent[roster.index(address)] = update_to_float(release, update)
-        gradient = np.zeros(task.model.parameters)
-        if public_rows is not None:
-            base = state_to_float(task, decode_state(task, each.base_state)[0])
-            gradient = _public_gradient(task, family, public_rows, base)
-        groups = (
-            Moving(members, sent, range(len(roster))),
-            Moving(noise, noise_updates(task, digest, round_number=number), voices),
-            Moving(public, gradient[None, :], (PUBLIC,)),
-        )
-        members, noise, public = advance_together(
-            steps, groups, number=number, state_after=state_after
-        )
+    task, roster = stretch.task, stretch.roster
+    members = np.zeros((len(roster), task.model.parameters))
+    many = max(1, _NUMBERS_AT_ONCE // (task.model.parameters * max(1, len(stretch.training))))
+    for first in range(0, len(roster), many):
+        places = range(first, min(first + many, len(roster)))
+        members[first : first + many] = _walked(stretch, places)
+    public = _public_walk(stretch)
+    end = state_to_float(task, decode_state(task, stretch.rounds[-1].model)[0])
+    return StretchMoves(base=end - np.sum(members, axis=0) + public, members=members)
+
+
+def _walked(stretch: Stretch, places: range) -> Floats:
+    """float64[k, d]: how far some contributors, by their places in the roster, moved theta."""
+    task, steps, training = stretch.task, stretch.steps, stretch.training
+    place_of = {stretch.roster[place]: row for row, place in enumerate(places)}
+    sent = np.zeros((len(training), len(places), task.model.parameters))
+    for row, each in enumerate(training):
+        release = release_of(task, each.record.position.round)
+        for address in (receipt.body.contributor for receipt in each.record.receipts):
+            if address in place_of:
+                update = decode_update(release, each.updates[address])
+                sent[row, place_of[address]] = update_to_float(release, update)
+    flat = sent.reshape(-1, task.model.parameters)
+    weighed = steps.weigh(flat, [*places] * len(training)).reshape(sent.shape)
+    moved = Displacement.zero(task, many=len(places))
+    for row, each in enumerate(training):
+        moved = _advanced(stretch, moved, weighed[row], each)
         for address in judged_out_in(each.record):
-            _forget(members, roster.index(address))
-    end = state_to_float(task, decode_state(task, rounds[-1].model)[0])
-    base = end - np.sum(members.phi, axis=0) + public.phi[0]
-    return StretchMoves(base=base, members=members.phi, noise=noise.phi)
+            if address in place_of:
+                moved.forget(place_of[address])
+    return moved.phi
 
 
-def _values(
-    task: Task, family: Family, moves: StretchMoves, rows: JudgeRows, first: RoundRecord
-) -> tuple[Floats, Floats, Floats]:
-    """Scores [K], their standard errors [K], noise scores [M]."""
-    module = family.module(moves.base)
-    players = len(moves.members)
-    if task.model.family == "kernel":
-        residual = rows.residual - module_outputs(module, moves.base[None, :], rows.inputs)[0]
-        effects = moves.members @ rows.inputs.T
-        noise = quadratic_joiners(residual, effects, moves.noise @ rows.inputs.T)
-        return quadratic_shapley(residual, effects), np.zeros(players), noise
+def _public_walk(stretch: Stretch) -> Floats:
+    """float64[d]: how far the public rows would have moved theta."""
+    task, rows = stretch.task, stretch.family.judge_rows()
+    moved = Displacement.zero(task, many=1)
+    if rows is None:
+        return np.zeros(task.model.parameters)
+    for each in stretch.training:
+        base = state_to_float(task, decode_state(task, each.base_state)[0])
+        gradient = _public_gradient(task, stretch.family, rows, base)
+        weighed = stretch.steps.weigh(gradient[None, :], (PUBLIC,))
+        moved = _advanced(stretch, moved, weighed, each)
+    walked: Floats = moved.phi[0]
+    return walked
 
-    def value(coalitions: Coalitions) -> Floats:
-        return values_of(moves.base + coalitions.astype(np.float64) @ moves.members)
+
+def _advanced(
+    stretch: Stretch, moved: Displacement, weighed: Floats, each: ScoredRound
+) -> Displacement:
+    """Displacements after one more recorded round."""
+    return stretch.steps.advance(
+        moved,
+        weighed,
+        number=each.record.position.round,
+        state_after=decode_state(stretch.task, each.model),
+    )
+
+
+Scores = tuple[Floats, Floats, NoiseScores]
+"""Of each contributor: its score [K], the score's standard error [K], and that of noise."""
+
+
+def _quadratic(stretch: Stretch, moves: StretchMoves, rows: JudgeRows) -> Scores:
+    """Of a linear model, in closed form."""
+    module = stretch.family.module(moves.base)
+    residual = rows.residual - module_outputs(module, moves.base[None, :], rows.inputs)[0]
+    effects = moves.members @ rows.inputs.T
+    numbers = [each.record.position.round for each in stretch.training]
+    noise = linear_noise(
+        stretch.steps,
+        QuadraticValue(rows.inputs, residual, np.sum(effects, axis=0)),
+        contributors=len(effects),
+        numbers=numbers,
+        deviation=release_of(stretch.task, numbers[0]).deviation,
+        seed=stretch.seed(b"covalue.noise-probes.v1"),
+    )
+    return quadratic_shapley(residual, effects), np.zeros(len(effects)), noise
+
+
+def _curved(stretch: Stretch, moves: StretchMoves, rows: JudgeRows) -> Scores:
+    """Of any other model: coalitions are evaluated, all of them or drawn ones."""
+    module, players = stretch.family.module(moves.base), len(moves.members)
 
     def values_of(thetas: Floats) -> Floats:
         return model_values(module, thetas, rows)
 
+    def value(coalitions: Coalitions) -> Floats:
+        return values_of(moves.base + coalitions.astype(np.float64) @ moves.members)
+
     if players <= EXACT_PLAYERS:
-        scores, standard_errors = exact_shapley(value, players), np.zeros(players)
+        scores, errors = exact_shapley(value, players), np.zeros(players)
     else:
-        seed = hashlib.sha256(
-            bytes.fromhex(first.position.task_digest)
-            + b"covalue.permutations.v1"
-            + first.position.round.to_bytes(8, "big")
-        ).digest()
-        scores, standard_errors = sampled_shapley(
-            value, players, seed=seed, permutations=SAMPLED_PERMUTATIONS
+        scores, errors = sampled_shapley(
+            value,
+            players,
+            seed=stretch.seed(b"covalue.permutations.v1"),
+            permutations=SAMPLED_PERMUTATIONS,
         )
-    everybody = moves.base + np.sum(moves.members, axis=0)
-    ends = values_of(np.stack((moves.base, everybody)))
-    alone = values_of(moves.base + moves.noise) - ends[0]
-    last = values_of(everybody + moves.noise) - ends[1]
-    return scores, standard_errors, 0.5 * (alone + last)
+    noise = simulated_noise(
+        values_of,
+        empty=moves.base,
+        full=moves.base + np.sum(moves.members, axis=0),
+        players=_noise_walk(stretch),
+        contributors=players,
+    )
+    return scores, errors, noise
+
+
+def _noise_walk(stretch: Stretch) -> Floats:
+    """float64[M, d]: how far the simulated noise players move theta, each update weighed alike."""
+    task = stretch.task
+    moved = Displacement.zero(task, many=task.aggregation.noise_players)
+    for each in stretch.training:
+        position = each.record.position
+        sent = noise_updates(task, position.task_digest, round_number=position.round)
+        moved = _advanced(stretch, moved, sent, each)
+    return moved.phi
 
 
 def _public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats) -> Floats:
@@ -219,8 +290,5 @@ def _public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats)
     )
 
 
-def _forget(displacement: Displacement, index: int) -> None:
-    """Start one player again from 0: what it did is taken back, or belongs to everybody."""
-    displacement.phi[index] = 0.0
-    if displacement.momentum is not None:
-        displacement.momentum[index] = 0.0
+def _pico(values: Floats) -> tuple[int, ...]:
+    return tuple(to_pico(float(value)) for value in values)

@@ -31,7 +31,6 @@ class Settlement:
     full batches.
     """
 
-    threshold_pico: int
     results: tuple[ContributorResult, ...]
     epsilon_step_micro: int
     payout_total_wei: int
@@ -57,7 +56,7 @@ def settle(
     records: Sequence[RoundRecord],
     stretches: Sequence[StretchScores],
 ) -> Settlement:
-    """Scores add up over stretches; who does not pass the noise players is paid nothing.
+    """Scores add up over stretches; who does not pass noise in its own name is paid nothing.
 
     Whoever the judge excluded keeps no gain: its displacement is not in the model. Leaves stand in
     roster order, and only for amounts above 0.
@@ -67,13 +66,15 @@ def settle(
     for index, address in enumerate(roster):
         total = _held(sum(stretch.scores_pico[index] for stretch in stretches))
         scores.append(min(0, total) if address in judged_out else total)
-    noise_totals = [
-        sum(stretch.noise_scores_pico[player] for stretch in stretches)
-        for player in range(task.aggregation.noise_players)
+    thresholds = [
+        noise_threshold(
+            [stretch.noise_means_pico[index] for stretch in stretches],
+            [stretch.noise_deviations_pico[index] for stretch in stretches],
+        )
+        for index in range(len(roster))
     ]
-    threshold = _held(noise_threshold(noise_totals))
-    payouts = payouts_down(scores, threshold_pico=threshold, budget_wei=task.terms.budget_wei)
-    shares = shares_wad_down(scores, threshold_pico=threshold)
+    payouts = payouts_down(scores, thresholds_pico=thresholds, budget_wei=task.terms.budget_wei)
+    shares = shares_wad_down(scores, thresholds_pico=thresholds)
     answered = {address: rounds_answered(address, records) for address in roster}
     kinds = {
         address: Counter(kind_of(task, number) for number in answered[address])
@@ -83,6 +84,7 @@ def settle(
         ContributorResult(
             contributor=address,
             score_pico=score,
+            threshold_pico=threshold,
             payout_wei=payout,
             share_wad=share,
             epsilon_micro=answered_epsilon_micro(
@@ -93,10 +95,11 @@ def settle(
             ),
             rounds_answered=len(answered[address]),
         )
-        for address, score, payout, share in zip(roster, scores, payouts, shares, strict=True)
+        for address, score, threshold, payout, share in zip(
+            roster, scores, thresholds, payouts, shares, strict=True
+        )
     )
     return Settlement(
-        threshold_pico=threshold,
         results=results,
         epsilon_step_micro=0 if task.policy.sampling is None else SAMPLED_STEP_MICRO,
         payout_total_wei=sum(payouts),
@@ -105,18 +108,14 @@ def settle(
     )
 
 
-def noise_threshold(totals: Sequence[int]) -> int:
-    """What a score must pass to be paid: 0, the best noise player, or mean + 3 deviations.
+def noise_threshold(means_pico: Sequence[int], deviations_pico: Sequence[int]) -> int:
+    """What a score must pass to be paid: 0, or 3 deviations above the mean of noise.
 
-    A pure-noise player beats the best of M others with probability 1/(M+1); three standard
-    deviations make that about 0.1 %. Floors and integer square roots only: exact everywhere.
+    Stretches have noise of their own, so means and variances add up. Pure noise passes with a
+    probability of about 0.1 %. Integers only: exact everywhere.
     """
-    count, total = len(totals), sum(totals)
-    spread = 0
-    if count > 1:
-        squares = count * sum(each * each for each in totals) - total * total
-        spread = math.isqrt(squares // (count * (count - 1)))
-    return max(0, *totals, total // count + NOISE_DEVIATIONS * spread)
+    spread = math.isqrt(sum(each * each for each in deviations_pico))
+    return min(_LARGEST_PICO, max(0, sum(means_pico) + NOISE_DEVIATIONS * spread))
 
 
 def rounds_answered(address: str, records: Sequence[RoundRecord]) -> tuple[int, ...]:
@@ -153,21 +152,19 @@ def check_scores(
         here = f"{place}stretches[{index}]."
         _equal(here + "first_round", was.first_round, now.first_round)
         _equal(here + "last_round", was.last_round, now.last_round)
-        for name in ("scores_pico", "noise_scores_pico"):
+        for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
             old, new = getattr(was, name), getattr(now, name)
             _equal(here + name, len(old), len(new))
             for number, (one, other) in enumerate(zip(old, new, strict=True)):
                 check_pico(other, one, place=f"{here}{name}[{number}]")
     difference = first_difference(
         {
-            "threshold_pico": recorded.threshold_pico,
             "results": [each.model_dump(mode="json") for each in recorded.results],
             "payout_total_wei": recorded.payout_total_wei,
             "payout_root": recorded.payout_root,
             "share_root": recorded.share_root,
         },
         {
-            "threshold_pico": settlement.threshold_pico,
             "results": [
                 each.model_dump(mode="json") for each in _as_recorded(recorded.results, settlement)
             ],

@@ -18,7 +18,7 @@ adam     g      = G / N
 
 Both are affine in the updates once v' is held. So theta = base + the sum of one displacement per
 contributor, and each displacement follows the step's linear part with the contributor's update
-alone (`advance`). It is exact for newton and, with the recorded v', for adam too.
+alone (`weigh`, then `advance`). It is exact for newton and, with the recorded v', for adam too.
 """
 
 from __future__ import annotations
@@ -39,10 +39,6 @@ Vectors = Mapping[str, Floats]
 
 PUBLIC = -1
 """The voice of the public rows, whose gradient bears no noise."""
-
-Voices = int | Sequence[int]
-"""In whose name updates are sent: places in the roster, or PUBLIC. One for float64[d], M for
-float64[M, d]."""
 
 
 @dataclass(frozen=True)
@@ -65,32 +61,29 @@ class Displacement:
 
     @classmethod
     def stacked(cls, several: Sequence[Displacement]) -> Displacement:
-        """Displacements of [d] or [M, d] one below the other."""
+        """Displacements of [d], one below the other."""
         momenta = [each.momentum for each in several if each.momentum is not None]
         return cls(
-            phi=np.vstack([each.phi for each in several]),
-            momentum=np.vstack(momenta) if momenta else None,
+            phi=np.stack([each.phi for each in several]),
+            momentum=np.stack(momenta) if momenta else None,
         )
 
-    def part(self, rows: int | slice) -> Displacement:
-        """One or some of many."""
-        momentum = None if self.momentum is None else self.momentum[rows]
-        return Displacement(phi=self.phi[rows], momentum=momentum)
+    def row(self, place: int) -> Displacement:
+        """One of many."""
+        momentum = None if self.momentum is None else self.momentum[place]
+        return Displacement(phi=self.phi[place], momentum=momentum)
 
-
-@dataclass(frozen=True)
-class Moving:
-    """Displacements [M, d], the updates float64[M, d] that move them in a round (0 where one does
-    not count), and in whose name each is sent."""
-
-    displacement: Displacement
-    updates: Floats
-    voices: Sequence[int]
+    def forget(self, place: int) -> None:
+        """Start one of many again from 0: what it did is taken back, or belongs to everybody."""
+        self.phi[place] = 0.0
+        if self.momentum is not None:
+            self.momentum[place] = 0.0
 
 
 class Steps(Protocol):
     """How a task's updates move its model, by the rule that it names. `number` is that of a
-    training round among all rounds of the task."""
+    training round among all rounds of the task; a voice is a contributor's place in the roster, or
+    PUBLIC."""
 
     def step(self, state: Ints, counted: Mapping[str, Ints], *, number: int) -> Ints:
         """The next state int64[S, d] from a state int64[S, d] and the counted updates int64[d] by
@@ -99,20 +92,25 @@ class Steps(Protocol):
         TaskError where the model leaves its range or the task has no such round.
         """
 
-    def advance(
-        self,
-        displacement: Displacement,
-        update: Floats,
-        *,
-        voices: Voices,
-        number: int,
-        state_after: Ints,
-    ) -> Displacement:
-        """The displacement after a round in which its owner sent `update` (0 if it counts not).
+    def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
+        """Updates float64[M, d] as the step hears them, each by its voice: with the weight, which
+        is symmetric, of whoever sends it. Weights may be large: many at once cost little more than
+        one."""
 
-        `update` is float64 of the displacement's shape; `state_after` is the state that the real
-        step led to (adam reads its v').
-        """
+    def alike(self, contributors: int) -> Sequence[int]:
+        """For each place in the roster, the first place that is weighed as it is."""
+
+    def advance(
+        self, displacement: Displacement, weighed: Floats, *, number: int, state_after: Ints
+    ) -> Displacement:
+        """The displacements [M, d] after a round in which their owners sent what `weigh` made
+        `weighed`, float64[M, d] (0 if it counts not); `state_after` is the state that the real step
+        led to (adam reads its v')."""
+
+    def back(self, covectors: Floats, *, number: int) -> tuple[Floats, Floats]:
+        """The transpose of `advance`, of rules without momentum: covectors float64[M, d] of the
+        displacement after a round make those of the displacement before it, and those of what was
+        weighed in it."""
 
 
 @dataclass(frozen=True)
@@ -155,53 +153,43 @@ class SumSteps:
             )
         return state_from_float(task, self._moved(theta, total, eta, n))[None, :]
 
+    def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
+        """As `Steps.weigh`; whose voice it is makes no difference."""
+        return updates
+
+    def alike(self, contributors: int) -> Sequence[int]:
+        """As `Steps.alike`: everybody is."""
+        return (0,) * contributors
+
     def advance(
-        self,
-        displacement: Displacement,
-        update: Floats,
-        *,
-        voices: Voices,
-        number: int,
-        state_after: Ints,
+        self, displacement: Displacement, weighed: Floats, *, number: int, state_after: Ints
     ) -> Displacement:
-        """As `Steps.advance`; whose voice it is makes no difference."""
+        """As `Steps.advance`."""
         task = self.task
         eta, n = eta_of(task, number), gradient_scale(task)
         if isinstance(task.optimiser, AdamOptimiser):
             assert displacement.momentum is not None
             constants = _AdamConstants.at(task.optimiser, training_round(task, number))
             momentum = constants.beta1 * displacement.momentum
-            momentum = momentum + (1.0 - constants.beta1) * (update / n)
+            momentum = momentum + (1.0 - constants.beta1) * (weighed / n)
             move = eta * (momentum / constants.correction1)
             scale = constants.denominator(state_to_float(task, state_after[2]))
             return Displacement(phi=displacement.phi - move / scale, momentum=momentum)
-        phi = self._moved(displacement.phi, update, eta, n)
+        phi = self._moved(displacement.phi, weighed, eta, n)
         return Displacement(phi=phi, momentum=None)
+
+    def back(self, covectors: Floats, *, number: int) -> tuple[Floats, Floats]:
+        """As `Steps.back`."""
+        assert self.task.optimiser.kind == "newton"
+        gain, ridge = self.vectors["gain"], self.vectors["ridge"]
+        moved = eta_of(self.task, number) * covectors / (1.0 + ridge)
+        return covectors - ridge * moved, -moved / (gradient_scale(self.task) * gain)
 
     def _moved(self, theta: Floats, total: Floats, eta: float, n: float) -> Floats:
         gain, ridge = self.vectors["gain"], self.vectors["ridge"]
         direction = -(total / (n * gain)) - ridge * theta
         moved: Floats = theta + (eta * direction) / (1.0 + ridge)
         return moved
-
-
-def advance_together(
-    steps: Steps, groups: Sequence[Moving], *, number: int, state_after: Ints
-) -> list[Displacement]:
-    """`Steps.advance` of several groups at once: what weighs the updates of one voice is large, and
-    so is read once."""
-    moved = steps.advance(
-        Displacement.stacked([group.displacement for group in groups]),
-        np.vstack([group.updates for group in groups]),
-        voices=[voice for group in groups for voice in group.voices],
-        number=number,
-        state_after=state_after,
-    )
-    ends = np.cumsum([len(group.voices) for group in groups])
-    return [
-        moved.part(slice(end - len(group.voices), end))
-        for group, end in zip(groups, ends, strict=True)
-    ]
 
 
 def take_back(task: Task, state: Ints, displacement: Displacement) -> Ints:

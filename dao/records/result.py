@@ -37,8 +37,9 @@ class StretchScores(Record):
     first_round: Positive
     last_round: Positive
     scores_pico: tuple[SafeInt, ...]
-    noise_scores_pico: tuple[SafeInt, ...]
-    """Scores that simulated noise players reached on this stretch (see SPEC.md)."""
+    noise_means_pico: tuple[SafeInt, ...]
+    noise_deviations_pico: tuple[Count, ...]
+    """Mean and standard deviation of the score of noise in each one's name (see SPEC.md)."""
 
 
 class ContributorResult(Record):
@@ -46,6 +47,8 @@ class ContributorResult(Record):
 
     contributor: Address
     score_pico: SafeInt
+    threshold_pico: Count
+    """What the score must pass to be paid: noise in the contributor's name does not."""
     payout_wei: Amount
     share_wad: Amount
     epsilon_micro: Count
@@ -64,7 +67,6 @@ class ScoreReport(Record):
     judged_on: Literal["sealed-rows", "public-rows", "nothing"]
     parts: tuple[OpenedPart, ...]
     stretches: tuple[StretchScores, ...]
-    threshold_pico: SafeInt
     results: tuple[ContributorResult, ...]
     payout_total_wei: Amount
     payout_root: Hex

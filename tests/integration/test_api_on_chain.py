@@ -89,11 +89,11 @@ def score_report(job: Job, model: BlobRef) -> ScoreReport:
         judged_on="sealed-rows",
         parts=(),
         stretches=(),
-        threshold_pico=0,
         results=tuple(
             ContributorResult(
                 contributor=address(index),
                 score_pico=0,
+                threshold_pico=0,
                 payout_wei=0,
                 share_wad=0,
                 epsilon_micro=given.epsilon_micro,

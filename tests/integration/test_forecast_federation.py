@@ -103,11 +103,11 @@ def test_the_forecast_s_payouts_are_those_on_chain(played: Played) -> None:
     for each in forecast(town, family, rows):
         scoring.add(each)
     found = scoring.settle(np.full(CONTRIBUTORS, 40))
-    for score, payout, result in zip(
-        found.scores_pico, found.payouts_wei, report.results, strict=True
+    for score, threshold, payout, result in zip(
+        found.scores_pico, found.thresholds_pico, found.payouts_wei, report.results, strict=True
     ):
+        assert abs(threshold - result.threshold_pico) <= 10_000
         allowed = tolerance_pico(result.score_pico) * len(report.stretches)
         assert abs(score - result.score_pico) <= allowed
         assert payout == pytest.approx(result.payout_wei, rel=1e-5)
-    assert abs(found.threshold_pico - report.threshold_pico) <= 10_000
     assert found.total_wei <= found.budget_wei == town.task.terms.budget_wei

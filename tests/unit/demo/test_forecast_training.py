@@ -156,7 +156,11 @@ def test_scores_are_shapley_values_over_the_checkpoints_stretches() -> None:
     found = scoring.settle(np.full(4, 50))
     expected = plain_scores(world, rounds, judging)
     assert np.allclose(np.array(found.scores_pico) / 1e12, expected, rtol=1e-6, atol=1e-9)
-    paid = [max(score, 0) if score > found.threshold_pico else 0 for score in found.scores_pico]
+    paid = [
+        score if score > threshold else 0
+        for score, threshold in zip(found.scores_pico, found.thresholds_pico, strict=True)
+    ]
+    assert any(paid)
     budget = world.task.terms.budget_wei
     assert found.payouts_wei == tuple(budget * each // max(sum(paid), 1) for each in paid)
     assert found.total_wei <= budget
@@ -168,7 +172,7 @@ def test_size_classes_hold_everybody_once_from_the_smallest_up() -> None:
         units=units,
         scores_pico=tuple(units.tolist()),
         payouts_wei=tuple(10 * each if each > 9 else 0 for each in units.tolist()),
-        threshold_pico=9,
+        thresholds_pico=(9,) * 7,
         budget_wei=10_000,
         stake_wei=1,
     )

@@ -22,6 +22,7 @@ def standing(number: int) -> Standing:
         rows=100_000 + number,
         epsilon_micro=7_990_000 + number,
         score_pico=-123_400_000_000 * number,
+        threshold_pico=2_740_000_000 + number,
         payout_wei=(9_000 + number) * COVAL,
         claimed_wei=(9_000 + number) * COVAL,
         excluded=EXCLUDED,
@@ -70,7 +71,8 @@ def test_every_cell_can_be_read_on_eighty_columns() -> None:
         each = standing(number)
         wanted = (
             f"│ {number:2} │ {each.behaviour} │ {each.rows:,} │ 7.99 │ "
-            f"{each.score_pico / 1e12:+.4f} │ {each.payout_wei / COVAL:,.1f} │ {EXCLUDED[:9]}"
+            f"{each.score_pico / 1e12:+.4f} │ {each.threshold_pico / 1e12:.4f} │ "
+                f"{each.payout_wei / COVAL:,.1f} │ {EXCLUDED[:9]}"
         )
         assert [line for line in lines if line.startswith(wanted)], wanted
     assert [line for line in lines if line.endswith("a" * 64)]

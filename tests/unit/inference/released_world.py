@@ -293,11 +293,11 @@ def released_world() -> World:
         judged_on="sealed-rows",
         parts=(),
         stretches=(),
-        threshold_pico=0,
         results=tuple(
             ContributorResult(
                 contributor=member,
                 score_pico=10,
+                threshold_pico=0,
                 payout_wei=10,
                 share_wad=10,
                 epsilon_micro=8 * 10**6,

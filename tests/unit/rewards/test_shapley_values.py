@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from rewards.shapley import (
     draw_permutations,
     exact_shapley,
-    quadratic_joiners,
     quadratic_shapley,
     sampled_shapley,
     shapley_by_definition,
@@ -95,17 +94,14 @@ def test_who_splits_in_two_gains_nothing(game) -> None:
 
 
 @given(GAMES)
-def test_a_joiner_gets_what_it_would_as_one_more_player(game) -> None:
+def test_a_player_of_a_quadratic_game_gets_the_mean_of_its_first_and_its_last_marginal(
+    game,
+) -> None:
     residual, effects = _game(*game)
-    joiners = np.random.default_rng(game[2] + 1).normal(size=(3, len(residual)))
-    fast = quadratic_joiners(residual, effects, joiners)
-    slow = [quadratic_shapley(residual, np.vstack((effects, each)))[-1] for each in joiners]
-    assert np.allclose(fast, slow, atol=1e-9)
-    # For a quadratic value it is the mean of its first and its last marginal.
-    together = effects.sum(axis=0)
-    for each, got in zip(joiners, fast, strict=True):
+    for place, got in enumerate(quadratic_shapley(residual, effects)):
+        each, rest = effects[place], np.delete(effects, place, axis=0).sum(axis=0)
         first = np.mean(residual**2) - np.mean((residual - each) ** 2)
-        last = np.mean((residual - together) ** 2) - np.mean((residual - together - each) ** 2)
+        last = np.mean((residual - rest) ** 2) - np.mean((residual - rest - each) ** 2)
         assert np.isclose(got, (first + last) / 2, atol=1e-9)
 
 

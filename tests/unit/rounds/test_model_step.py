@@ -21,7 +21,7 @@ from rounds.state import (
     state_to_float,
     sum_updates,
 )
-from rounds.step import PUBLIC, Displacement, SumSteps, take_back
+from rounds.step import Displacement, SumSteps, take_back
 from tests.unit.rounds.round_world import make_task
 
 D = 5
@@ -99,47 +99,57 @@ def test_displacements_add_up_to_the_trajectory(task) -> None:
     steps = SumSteps(task, VECTORS)
     start = decode_state(task, initial_state(task, rng.normal(size=D)))
     real = start
-    players = [Displacement.zero(task) for _ in range(3)]
+    players = Displacement.zero(task, many=3)
     silent = Displacement(
-        phi=state_to_float(task, start[0]),
-        momentum=None if task is NEWTON else np.zeros(D),
+        phi=state_to_float(task, start[0])[None, :],
+        momentum=None if task is NEWTON else np.zeros((1, D)),
     )
     for t in range(1, 7):
         counted, updates = _sent(task, rng.normal(size=(3, D)) * 100)
         real = steps.step(real, counted, number=t)
         options = {"number": t, "state_after": real}
-        players = [
-            steps.advance(player, update, voices=place, **options)
-            for place, (player, update) in enumerate(zip(players, updates, strict=True))
-        ]
-        silent = steps.advance(silent, np.zeros(D), voices=PUBLIC, **options)
-    together = silent.phi + sum(player.phi for player in players)
+        players = steps.advance(players, steps.weigh(updates, range(3)), **options)
+        silent = steps.advance(silent, np.zeros((1, D)), **options)
+    together = silent.phi[0] + players.phi.sum(axis=0)
     assert np.allclose(state_to_float(task, real[0]), together, atol=20 * 2.0**-40)
-    without = state_to_float(task, take_back(task, real, players[1]))
+    without = state_to_float(task, take_back(task, real, players.row(1)))
     if task is NEWTON:
-        rest = silent.phi + players[0].phi + players[2].phi
+        rest = silent.phi[0] + players.phi[0] + players.phi[2]
         assert np.allclose(without[0], rest, atol=20 * 2.0**-40)
     else:
         before = state_to_float(task, real)
         assert np.array_equal(without[[0, 2]], before[[0, 2]])
-        rest = players[0].momentum + players[2].momentum
+        rest = players.momentum[0] + players.momentum[2]
         assert np.allclose(without[1], rest, atol=20 * 2.0**-40)
 
 
-def test_many_displacements_advance_as_one_by_one() -> None:
+def test_displacements_are_taken_apart_stacked_and_forgotten_by_rows() -> None:
     rng, steps = np.random.default_rng(2), SumSteps(ADAM, {})
     many = Displacement.zero(ADAM, many=4)
-    singles = [Displacement.zero(ADAM) for _ in range(4)]
     after = np.abs(rng.integers(1, 2**40, size=(3, D)))
     for t in (1, 2):
-        updates = rng.normal(size=(4, D))
-        options = {"number": t, "state_after": after}
-        many = steps.advance(many, updates, voices=range(4), **options)
-        singles = [
-            steps.advance(each, update, voices=place, **options)
-            for place, (each, update) in enumerate(zip(singles, updates, strict=True))
-        ]
-    assert np.array_equal(many.phi, np.stack([each.phi for each in singles]))
+        many = steps.advance(many, rng.normal(size=(4, D)), number=t, state_after=after)
+    again = Displacement.stacked([many.row(place) for place in range(4)])
+    assert np.array_equal(again.phi, many.phi)
+    assert np.array_equal(again.momentum, many.momentum)
+    many.forget(2)
+    assert not many.phi[2].any()
+    assert not many.momentum[2].any()
+    kept = [0, 1, 3]
+    assert np.array_equal(many.phi[kept], again.phi[kept])
+    assert np.array_equal(many.momentum[kept], again.momentum[kept])
+
+
+def test_going_back_is_the_transpose_of_advancing() -> None:
+    """<c, advance(phi, u)> = <before, phi> + <sent, u> for any c, phi, u."""
+    rng, steps = np.random.default_rng(3), SumSteps(NEWTON, VECTORS)
+    covectors, phi, sent = rng.normal(size=(3, 4, D))
+    nothing = np.zeros((1, D), dtype=np.int64)
+    moved = steps.advance(Displacement(phi, None), 300 * sent, number=2, state_after=nothing)
+    before, weighed = steps.back(covectors, number=2)
+    np.testing.assert_allclose(
+        covectors @ moved.phi.T, before @ phi.T + weighed @ (300 * sent).T, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_sums_of_updates_are_exact_even_at_the_edge_of_the_range() -> None:

@@ -10,7 +10,7 @@ from dao.errors import ReplayMismatch, TaskError
 from dao.records import Calibration
 from rounds.phases import event_of, kind_of, release_of, training_round
 from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
-from rounds.score import ScoredRound, score_stretch
+from rounds.score import ScoredRound, Stretch, score_stretch
 from rounds.settle import settle
 from tests.unit.rounds.round_world import World, blob_ref, make_world, verify
 
@@ -132,7 +132,9 @@ def test_histogram_rounds_score_nothing_and_cost_nothing_on_top_of_training() ->
 
     def scores(part: list[ScoredRound]) -> tuple[int, ...]:
         steps = world.steps()
-        scored = score_stretch(world.task, world.family, steps, world.addresses, part, rows)
+        scored = score_stretch(
+            Stretch(world.task, world.family, steps, world.addresses, part), rows
+        )
         return scored.scores.scores_pico
 
     assert scores(stretch) == scores(stretch[1:-1])

@@ -14,12 +14,7 @@ from rewards.shapley import shapley_by_definition
 from rounds.coalition import module_outputs
 from rounds.judge import noise_updates
 from rounds.phases import release_of
-from rounds.score import (
-    ScoredRound,
-    judging_rows,
-    score_stretch,
-    stretch_moves,
-)
+from rounds.score import ScoredRound, Stretch, judging_rows, score_stretch, stretch_moves
 from rounds.state import decode_state, decode_update, state_to_float, update_to_float
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import JudgeRows, Prepared
@@ -33,6 +28,12 @@ def scored_rounds(world: World) -> list[ScoredRound]:
             world.records, world.states, states, world.updates, strict=True
         )
     ]
+
+
+def _stretch(world: World, rounds: list[ScoredRound] | None = None) -> Stretch:
+    """Of all rounds played, or of some."""
+    rounds = scored_rounds(world) if rounds is None else rounds
+    return Stretch(world.task, world.family, world.steps(), world.addresses, rounds)
 
 
 def _sealed(world: World, rows: int = 50) -> JudgeRows:
@@ -57,9 +58,15 @@ def _public_gradient(world: World, state: bytes) -> np.ndarray:
     )
 
 
-def _retrained(world: World, rounds: list[ScoredRound], members: frozenset[str]) -> np.ndarray:
-    """theta after the stretch had only `members` and the public rows sent updates: the plain
-    recursion on floats, not rounded, with the recorded second moments."""
+def _retrained(
+    world: World,
+    rounds: list[ScoredRound],
+    members: frozenset[str],
+    noise: dict[int, np.ndarray] | None = None,
+) -> np.ndarray:
+    """theta after the stretch had only `members`, the public rows, and perhaps a noise player sent
+    updates (by round): the plain recursion on floats, not rounded, with the recorded second
+    moments."""
     task, vectors = world.task, world.family.optimiser_vectors()
     state = state_to_float(task, decode_state(task, rounds[0].base_state))
     theta = state[0]
@@ -72,6 +79,8 @@ def _retrained(world: World, rounds: list[ScoredRound], members: frozenset[str])
                 release = release_of(task, t)
                 update = decode_update(release, each.updates[receipt.body.contributor])
                 total = total + update_to_float(release, update)
+        if noise is not None:
+            total = total + noise[t]
         n, eta = task.policy.public_n, task.optimiser.eta_micro[t - 1] / 1e6
         if momentum is None:
             gain, ridge = vectors["gain"], vectors["ridge"]
@@ -91,38 +100,66 @@ def _value(world: World, theta: np.ndarray, rows: JudgeRows) -> float:
 
 @pytest.mark.parametrize("hidden", [0, 3], ids=["kernel", "mlp"])
 def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
-    world = make_world(contributors=3, width=6, hidden=hidden, noise_players=2).play(6)
-    rows = _sealed(world)
-    stretch = scored_rounds(world)[3:]  # the second stretch, from a model already moved
-    scored = score_stretch(world.task, world.family, world.steps(), world.addresses, stretch, rows)
+    world = make_world(contributors=3, width=6, hidden=hidden).play(6)
+    rows, rounds = _sealed(world), scored_rounds(world)[3:]  # from a model already moved
+    scored = score_stretch(_stretch(world, rounds), rows)
 
     def value(members: frozenset[int]) -> float:
         names = frozenset(world.addresses[i] for i in members)
-        return _value(world, _retrained(world, stretch, names), rows)
+        return _value(world, _retrained(world, rounds, names), rows)
 
     slow = shapley_by_definition(value, 3)
     assert [each / 1e12 for each in scored.scores.scores_pico] == pytest.approx(slow, abs=1e-8)
     assert (scored.scores.first_round, scored.scores.last_round) == (4, 6)
     assert not scored.standard_errors.any()
 
-    # Noise players: the mean of what each adds first and last.
-    moves = stretch_moves(world.task, world.family, world.steps(), world.addresses, stretch)
-    everybody = moves.base + moves.members.sum(axis=0)
-    for player in range(2):
-        noise = moves.noise[player]
+
+def _noise_scores(world: World, rows: JudgeRows, players: int) -> list[float]:
+    """The mean of what each noise player adds first and last, trained through all rounds."""
+    task, rounds, found = world.task, scored_rounds(world), []
+    numbers = [each.record.position.round for each in rounds]
+    sent = {t: noise_updates(task, task.digest(), round_number=t) for t in numbers}
+    sides = (frozenset[str](), frozenset(world.addresses))
+    ends = [_value(world, _retrained(world, rounds, members), rows) for members in sides]
+    for player in range(players):
+        noise = {t: each[player] for t, each in sent.items()}
         gains = [
-            _value(world, start + noise, rows) - _value(world, start, rows)
-            for start in (moves.base, everybody)
+            _value(world, _retrained(world, rounds, members, noise), rows) - end
+            for members, end in zip(sides, ends, strict=True)
         ]
-        got = scored.scores.noise_scores_pico[player] / 1e12
-        assert got == pytest.approx(np.mean(gains), abs=1e-9)
-    assert noise_updates(world.task, world.task.digest(), round_number=4).any()
+        found.append(float(np.mean(gains)))
+    return found
+
+
+def test_noise_of_an_mlp_is_that_of_players_trained_one_by_one() -> None:
+    world = make_world(contributors=3, width=6, hidden=3, noise_players=4).play(3)
+    rows = _sealed(world)
+    scored = score_stretch(_stretch(world), rows).scores
+    slow = _noise_scores(world, rows, 4)
+    for mean, deviation in zip(scored.noise_means_pico, scored.noise_deviations_pico, strict=True):
+        assert mean / 1e12 == pytest.approx(np.mean(slow), abs=1e-8)
+        assert deviation / 1e12 == pytest.approx(np.std(slow, ddof=1), abs=1e-8)
+
+
+def test_noise_of_a_linear_model_is_that_of_many_players_trained_one_by_one() -> None:
+    """Closed form against 600 players: the mean within four standard errors and the error of 16
+    random signs, the deviation within a tenth."""
+    world = make_world(contributors=3, width=40, rows=200, noise_players=600).play(3)
+    rows = _sealed(world, rows=100)
+    scored = score_stretch(_stretch(world), rows).scores
+    assert len(set(scored.noise_means_pico)) == 1, "the rule sum weighs all alike"
+    slow = np.array(_noise_scores(world, rows, 600))
+    deviation = float(np.std(slow, ddof=1))
+    mean = scored.noise_means_pico[0] / 1e12
+    assert abs(mean - slow.mean()) < 4 * deviation / np.sqrt(600) + 0.08 * abs(slow.mean())
+    assert slow.mean() < 0.0, "noise harms"
+    assert scored.noise_deviations_pico[0] / 1e12 == pytest.approx(deviation, rel=0.1)
 
 
 def test_all_coalitions_together_make_the_recorded_model_plus_the_public_member() -> None:
     world = make_world(contributors=3, judged=True).play(3)
     rounds = scored_rounds(world)
-    moves = stretch_moves(world.task, world.family, world.steps(), world.addresses, rounds)
+    moves = stretch_moves(_stretch(world, rounds))
     for size in range(4):
         for chosen in combinations(range(3), size):
             names = frozenset(world.addresses[i] for i in chosen)
@@ -137,35 +174,20 @@ def test_who_was_judged_out_scores_nothing_on_that_stretch() -> None:
     world.rows[flipper] = (inputs, -targets)
     world.play(3)
     assert flipper in world.history.judged_out
-    scored = score_stretch(
-        world.task,
-        world.family,
-        world.steps(),
-        world.addresses,
-        scored_rounds(world),
-        _sealed(world),
-    )
+    scored = score_stretch(_stretch(world), _sealed(world))
     assert scored.scores.scores_pico[3] == 0
     assert all(scored.scores.scores_pico[i] != 0 for i in (0, 1, 2, 4, 5))
 
 
 def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
     world = make_world(contributors=15, width=3, hidden=2, rows=20, noise_players=1).play(2)
-    arguments = (
-        world.task,
-        world.family,
-        world.steps(),
-        world.addresses,
-        scored_rounds(world),
-        _sealed(world, rows=20),
-    )
-    scored = score_stretch(*arguments)
+    stretch, rows = _stretch(world), _sealed(world, rows=20)
+    scored = score_stretch(stretch, rows)
     assert (scored.standard_errors > 0).all()
-    assert score_stretch(*arguments).scores == scored.scores
-    moves = stretch_moves(*arguments[:-1])
+    assert score_stretch(stretch, rows).scores == scored.scores
+    moves = stretch_moves(stretch)
     ends = [
-        _value(world, theta, arguments[-1])
-        for theta in (moves.base, moves.base + moves.members.sum(axis=0))
+        _value(world, theta, rows) for theta in (moves.base, moves.base + moves.members.sum(axis=0))
     ]
     total = sum(scored.scores.scores_pico) / 1e12
     assert total == pytest.approx(ends[1] - ends[0], abs=1e-9)
@@ -178,16 +200,13 @@ def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> N
     assert judging_rows(world.family, None) == ("public-rows", world.family.judge)
     bare = make_world(judged=False).play(2)
     assert judging_rows(bare.family, None) == ("nothing", None)
-    scored = score_stretch(
-        bare.task,
-        bare.family,
-        bare.steps(),
-        bare.addresses,
-        scored_rounds(bare),
-        None,
-    )
+    scored = score_stretch(_stretch(bare), None)
     assert scored.scores == StretchScores(
-        first_round=1, last_round=2, scores_pico=(0,) * 4, noise_scores_pico=(0,) * 8
+        first_round=1,
+        last_round=2,
+        scores_pico=(0,) * 4,
+        noise_means_pico=(0,) * 4,
+        noise_deviations_pico=(0,) * 4,
     )
 
 

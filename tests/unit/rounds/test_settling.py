@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import mean, stdev
 
 import pytest
 from hypothesis import given
@@ -21,12 +20,19 @@ from tests.unit.rounds.round_world import make_world
 WORLD = make_world(rounds=6, noise_players=4).play(3)
 
 
-def _stretch(scores: Sequence[int], noise: Sequence[int], first: int = 1) -> StretchScores:
+def _stretch(
+    scores: Sequence[int],
+    means: Sequence[int],
+    deviations: Sequence[int] | None = None,
+    first: int = 1,
+) -> StretchScores:
+    """`deviations` of the noise, 1 each unless given."""
     return StretchScores(
         first_round=first,
         last_round=first + 2,
         scores_pico=tuple(scores),
-        noise_scores_pico=tuple(noise),
+        noise_means_pico=tuple(means),
+        noise_deviations_pico=(1,) * len(scores) if deviations is None else tuple(deviations),
     )
 
 
@@ -42,12 +48,16 @@ def _settle(
     )
 
 
-def test_scores_add_up_and_pass_the_noise_players_to_be_paid() -> None:
+def test_scores_add_up_and_pass_noise_in_their_own_name_to_be_paid() -> None:
     settled = _settle(
-        [_stretch([600, 300, 5, -50], [5, -5, 3, 0]), _stretch([0, 0, 1, 900], [1, 0, 0, 0], 4)]
+        [
+            _stretch([600, 300, 5, -50], [-8, -5, -3, -900], [30, 80, 3, 400]),
+            _stretch([0, 0, 1, 900], [-2, -1, 0, 0], [40, 60, 4, 300], first=4),
+        ]
     )
     assert [each.score_pico for each in settled.results] == [600, 300, 6, 850]
-    assert settled.threshold_pico == noise_threshold([6, -5, 3, 0])
+    # -10 + 3 * 50, -6 + 3 * 100, -3 + 3 * 5, -900 + 3 * 500.
+    assert [each.threshold_pico for each in settled.results] == [140, 294, 12, 600]
     budget = WORLD.task.terms.budget_wei
     assert [each.payout_wei for each in settled.results] == [
         budget * 600 // 1750,
@@ -68,26 +78,29 @@ def test_scores_add_up_and_pass_the_noise_players_to_be_paid() -> None:
 @given(
     st.lists(st.tuples(*[st.integers(-(2**53) + 1, 2**53 - 1)] * 4), min_size=1, max_size=4),
     st.lists(st.tuples(*[st.integers(-(2**53) + 1, 2**53 - 1)] * 4), min_size=4, max_size=4),
+    st.lists(st.tuples(*[st.integers(0, 2**53 - 1)] * 4), min_size=4, max_size=4),
 )
-def test_promise_8_no_scores_pay_more_than_the_budget(scores, noise) -> None:
-    stretches = [_stretch(s, n) for s, n in zip(scores, noise, strict=False)]
+def test_promise_8_no_scores_pay_more_than_the_budget(scores, means, deviations) -> None:
+    stretches = [_stretch(*each) for each in zip(scores, means, deviations, strict=False)]
     settled = _settle(stretches)
     assert settled.payout_total_wei <= WORLD.task.terms.budget_wei
     assert sum(leaf.amount for leaf in settled.payout_leaves) == settled.payout_total_wei
     assert sum(leaf.amount for leaf in settled.share_leaves) <= 10**18
     for result in settled.results:
-        assert result.payout_wei == 0 or result.score_pico > settled.threshold_pico
+        assert result.payout_wei == 0 or result.score_pico > result.threshold_pico
 
 
-@given(st.lists(st.integers(-(2**60), 2**60), min_size=1, max_size=80))
-def test_the_threshold_is_three_deviations_above_the_noise_and_never_below_its_best(
-    totals: list[int],
+MOMENTS = st.tuples(st.integers(-(2**50), 2**50), st.integers(0, 2**50))
+
+
+@given(st.lists(MOMENTS, max_size=80))
+def test_the_threshold_is_three_deviations_above_noise_and_never_below_0(
+    stretches: list[tuple[int, int]],
 ) -> None:
-    threshold = noise_threshold(totals)
-    assert threshold >= max(0, *totals)
-    spread = stdev(totals) if len(totals) > 1 else 0
-    expected = max(0, *totals, mean(totals) + 3 * spread)
-    assert threshold == pytest.approx(expected, rel=1e-9, abs=5)
+    """Noise of several stretches is independent: means and variances add up."""
+    threshold = noise_threshold([each[0] for each in stretches], [each[1] for each in stretches])
+    expected = sum(each[0] for each in stretches) + 3 * math.hypot(*(each[1] for each in stretches))
+    assert threshold == pytest.approx(min(2**53 - 1, max(0, expected)), rel=1e-9, abs=64)
 
 
 def test_nothing_is_paid_where_nothing_judged() -> None:
@@ -107,7 +120,7 @@ def test_who_was_judged_out_keeps_no_gain() -> None:
         task_id=1,
         roster=world.addresses,
         records=world.records,
-        stretches=[_stretch([100] * 6, [0] * 8)],
+        stretches=[_stretch([100] * 6, [0] * 6)],
     )
     assert [each.score_pico for each in settled.results] == [100, 100, 100, 0, 100, 100]
     assert settled.results[3].payout_wei == settled.results[3].share_wad == 0
@@ -138,7 +151,6 @@ def _report(stretches: list[StretchScores]) -> ScoreReport:
         judged_on="sealed-rows",
         parts=(),
         stretches=tuple(stretches),
-        threshold_pico=settled.threshold_pico,
         results=settled.results,
         payout_total_wei=settled.payout_total_wei,
         payout_root=settled.payout_root,
@@ -184,8 +196,10 @@ def test_promise_7_scores_are_found_within_the_tolerance_and_money_exactly() -> 
     _check(report, [_stretch([10**9 + 1_500, 2 * 10**9 - 1_500, 999, 5], [3, 4, 5, 6])])
     with pytest.raises(ReplayMismatch, match=r"stretches\[0\].scores_pico\[1\]"):
         _check(report, [_stretch([10**9, 2 * 10**9 + 5_000, 0, 5], [3, 4, 5, 6])])
-    with pytest.raises(ReplayMismatch, match=r"stretches\[0\].noise_scores_pico\[3\]"):
+    with pytest.raises(ReplayMismatch, match=r"stretches\[0\].noise_means_pico\[3\]"):
         _check(report, [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 2_000])])
+    with pytest.raises(ReplayMismatch, match=r"stretches\[0\].noise_deviations_pico\[2\]"):
+        _check(report, [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6], [1, 1, 2_000, 1])])
     with pytest.raises(ReplayMismatch, match="first_round"):
         _check(report, [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6], first=2)])
 
@@ -194,7 +208,6 @@ def test_promise_7_scores_are_found_within_the_tolerance_and_money_exactly() -> 
 @pytest.mark.parametrize(
     ("field", "value", "place"),
     [
-        ("threshold_pico", 1, "score report, threshold_pico"),
         ("payout_total_wei", 1, "score report, payout_total_wei"),
         ("payout_root", EMPTY_ROOT, "score report, payout_root"),
         ("share_root", EMPTY_ROOT, "score report, share_root"),
@@ -209,12 +222,13 @@ def test_promise_7_any_changed_number_of_a_report_is_named(field, value, place) 
     assert caught.value.place == place
 
 
-def test_a_changed_payout_of_one_contributor_is_named() -> None:
+@pytest.mark.parametrize("name", ["payout_wei", "threshold_pico"])
+def test_a_changed_payout_or_threshold_of_one_contributor_is_named(name: str) -> None:
     recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
     report = _report(recorded)
-    more = report.results[1].model_copy(update={"payout_wei": report.results[1].payout_wei + 1})
+    more = report.results[1].model_copy(update={name: getattr(report.results[1], name) + 1})
     bent = report.model_copy(update={"results": (report.results[0], more, *report.results[2:])})
-    with pytest.raises(ReplayMismatch, match=r"results\[1\].payout_wei"):
+    with pytest.raises(ReplayMismatch, match=rf"results\[1\].{name}"):
         _check(bent, recorded)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dao.errors import TaskError
+from rounds.step import PUBLIC
 from rounds.wiener import Landscape, WienerRule, damping, expected_counts, wiener_rule
 from tests.unit.rounds.wiener_world import plain_cut, plain_damping
 
@@ -84,6 +85,11 @@ def plainly(landscape: Landscape, surveys: np.ndarray) -> tuple[np.ndarray, np.n
     return j, np.array(weights)
 
 
+def together(rule: WienerRule, theta: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    """The direction after everybody's update, float64[K, d]."""
+    return rule.direction(theta, rule.weigh(updates, range(len(updates))).sum(axis=0))
+
+
 def test_the_rule_is_the_formulas_written_out(landscape: Landscape, surveys: np.ndarray) -> None:
     rule = wiener_rule(landscape, surveys)
     j, weights = plainly(landscape, surveys)
@@ -91,40 +97,39 @@ def test_the_rule_is_the_formulas_written_out(landscape: Landscape, surveys: np.
     assert np.abs(rule.weights - weights).max() < 2e-3 * np.abs(weights).max()
     random = np.random.default_rng(6)
     theta = random.normal(size=D) * np.sqrt(landscape.prior)
-    updates = list(random.normal(size=(K, D)) * landscape.deviation)
+    updates = random.normal(size=(K, D)) * landscape.deviation
     right = sum(w @ u for w, u in zip(weights, updates, strict=True)) + theta / landscape.prior
     expected = -np.linalg.solve(j, right)
-    assert np.abs(rule.direction(theta, updates) - expected).max() < 2e-3 * np.abs(expected).max()
+    assert np.abs(together(rule, theta, updates) - expected).max() < 2e-3 * np.abs(expected).max()
 
 
-def test_an_update_that_does_not_count_is_a_zero(landscape: Landscape, surveys: np.ndarray) -> None:
+def test_each_update_is_weighed_by_its_own_voice_in_any_order(
+    landscape: Landscape, surveys: np.ndarray
+) -> None:
     rule = wiener_rule(landscape, surveys)
-    random = np.random.default_rng(7)
-    theta, updates = random.normal(size=D), random.normal(size=(K, D))
-    without = rule.direction(theta, [None, *updates[1:]])
-    zeroed = rule.direction(theta, [np.zeros(D), *updates[1:]])
-    np.testing.assert_array_equal(without, zeroed)
-    assert np.abs(rule.direction(theta, list(updates)) - without).max() > 1e-6
+    voices = [3, PUBLIC, 0, 3, 1, PUBLIC, 3]
+    updates = np.random.default_rng(7).normal(size=(len(voices), D))
+    expected = [
+        u / _sampling_limit(landscape) if voice == PUBLIC else rule.weights[voice] @ u
+        for voice, u in zip(voices, updates, strict=True)
+    ]
+    np.testing.assert_allclose(rule.weigh(updates, voices), expected, rtol=1e-9, atol=1e-12)
+    nobody = np.zeros((0, D))
+    assert rule.weigh(nobody, ()).shape == rule.direction(nobody, nobody).shape == nobody.shape
 
 
 def test_displacements_add_up_to_the_way_of_theta(
     landscape: Landscape, surveys: np.ndarray
 ) -> None:
-    """The step is linear: phi_1 + ... + phi_K = theta - theta_0, also for many at once."""
+    """The step is linear: phi_1 + ... + phi_K = theta - theta_0."""
     rule = wiener_rule(landscape, surveys)
     random = np.random.default_rng(8)
-    theta, phi = np.zeros(D), np.zeros((K, 2, D))
+    theta, phi = np.zeros(D), np.zeros((K, D))
     for _ in range(6):
         updates = random.normal(size=(K, D))
-        theta = theta + 0.3 * rule.direction(theta, list(updates))
-        for k in range(K):
-            single = rule.direction_of(k, phi[k, 0], updates[k])
-            both = np.stack([updates[k], 2.0 * updates[k]])
-            many = rule.direction_of((k, k), phi[k], both)
-            np.testing.assert_allclose(many[0], single, rtol=1e-9, atol=1e-15)
-            phi[k] = phi[k] + 0.3 * many
-    np.testing.assert_allclose(phi[:, 0].sum(axis=0), theta, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(phi[:, 1], 2.0 * phi[:, 0], rtol=1e-9, atol=1e-12)
+        theta = theta + 0.3 * together(rule, theta, updates)
+        phi = phi + 0.3 * rule.direction(phi, rule.weigh(updates, range(K)))
+    np.testing.assert_allclose(phi.sum(axis=0), theta, rtol=1e-9, atol=1e-12)
 
 
 def test_repeated_steps_reach_the_posterior_mean(landscape: Landscape, surveys: np.ndarray) -> None:
@@ -153,7 +158,7 @@ def test_repeated_steps_reach_the_posterior_mean(landscape: Landscape, surveys: 
     theta = np.zeros(D)
     for _ in range(1_500):  # damped: surveys and public rows are apart here
         updates = [n @ (theta - truth) - e for n, e in zip(curves, errors, strict=True)]
-        theta = theta + 0.6 * rule.direction(theta, updates)
+        theta = theta + 0.6 * together(rule, theta, np.stack(updates))
     assert np.abs(theta - expected).max() < 1e-6
 
 
@@ -189,8 +194,8 @@ def test_another_order_of_arithmetic_stays_within_half_a_step_of_the_grid() -> N
     shuffled = replace(large, features=features[order], cells=large.cells[order])
     one, other = wiener_rule(large, surveys), wiener_rule(shuffled, surveys)
     theta = random.normal(size=d) * np.sqrt(large.prior)
-    updates = list(random.normal(size=(10, d)) * 14.0 * math.sqrt(30.0))
-    difference = one.direction(theta, updates) - other.direction(theta, updates)
+    updates = random.normal(size=(10, d)) * 14.0 * math.sqrt(30.0)
+    difference = together(one, theta, updates) - together(other, theta, updates)
     assert 0.0 < np.abs(difference).max() < GRID / 2
 
 
@@ -222,7 +227,7 @@ def test_contributors_that_told_the_same_share_one_matrix(landscape: Landscape) 
     j, weights = plainly(landscape, surveys)
     update = np.random.default_rng(3).normal(size=D)
     expected = -np.linalg.solve(j, weights[3] @ update)
-    found = rule.direction(np.zeros(D), [None, None, None, update])
+    found = rule.direction(np.zeros(D), rule.weigh(update[None, :], (3,))[0])
     assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
 
 
@@ -284,10 +289,10 @@ def test_steps_are_shorter_where_rows_lie_away_from_the_public_ones(landscape: L
     near = replace(landscape, public=told.sum(axis=0))
     random = np.random.default_rng(13)
     theta = random.normal(size=D) * np.sqrt(landscape.prior)
-    updates = list(random.normal(size=(K, D)) * landscape.deviation)
+    updates = random.normal(size=(K, D)) * landscape.deviation
     short = wiener_rule(landscape, told)
     plain = wiener_rule(near, told)
     for one, other in zip(short.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    along = short.direction(theta, updates) @ plain.direction(theta, updates)
-    assert 0.0 < along < plain.direction(theta, updates) @ plain.direction(theta, updates)
+    usual = together(plain, theta, updates)
+    assert 0.0 < together(short, theta, updates) @ usual < usual @ usual

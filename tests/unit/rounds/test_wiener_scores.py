@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import rounds.score
 from privacy.engine import clipped_sum
 from rewards.shapley import shapley_by_definition
 from rounds.judge import noise_updates
 from rounds.phases import kind_of
 from rounds.rules import noise_voices, steps_of
-from rounds.score import ScoredRound, score_stretch, stretch_moves, surveys_of
+from rounds.score import ScoredRound, Stretch, score_stretch, stretch_moves, surveys_of
 from rounds.state import theta_of
-from rounds.step import PUBLIC
+from rounds.step import PUBLIC, Displacement
 from tests.unit.rounds.wiener_world import (
     CONTRIBUTORS,
     Built,
@@ -64,6 +67,12 @@ def rounds_of(world: WienerWorld) -> list[ScoredRound]:
     ]
 
 
+def stretch_of(world: WienerWorld, part: slice) -> Stretch:
+    task, rounds = world.task, rounds_of(world)
+    steps = steps_of(task, world.family, world.addresses, surveys_of(task, rounds))
+    return Stretch(task, world.family, steps, world.addresses, rounds[part])
+
+
 def trained_again(
     world: WienerWorld,
     rule: PlainRule,
@@ -110,45 +119,122 @@ STRETCHES = [slice(0, 4), slice(4, 6)]
 """The task's checkpoints: the survey and three rounds, then two from a model already moved."""
 
 
-@pytest.mark.parametrize("stretch", STRETCHES, ids=["with the survey", "later"])
+@pytest.mark.parametrize("part", STRETCHES, ids=["with the survey", "later"])
 def test_scores_are_shapley_values_of_coalitions_trained_again(
-    built: Built, world: WienerWorld, rule: PlainRule, stretch: slice
+    built: Built, world: WienerWorld, rule: PlainRule, part: slice
 ) -> None:
-    task, family, roster = world.task, built.family, world.addresses
-    rounds, rows = rounds_of(world), sealed(built)
-    surveys = surveys_of(task, rounds)
-    steps = steps_of(task, family, roster, surveys)
-    scored = score_stretch(task, family, steps, roster, rounds[stretch], rows)
+    rounds, rows = rounds_of(world)[part], sealed(built)
+    scored = score_stretch(stretch_of(world, part), rows)
 
     def coalition(members: frozenset[int]) -> float:
-        return value(trained_again(world, rule, rounds[stretch], members), rows)
+        return value(trained_again(world, rule, rounds, members), rows)
 
     slow = shapley_by_definition(coalition, CONTRIBUTORS)
     found = [each / 1e12 for each in scored.scores.scores_pico]
     assert found == pytest.approx(slow, abs=1e-8)
     assert max(abs(each) for each in slow) > 1e-4
 
+
+def noise_covariance(world: WienerWorld, rule: PlainRule, part: slice, place: int) -> np.ndarray:
+    """Of the displacement at the stretch's end of one who sends noise alone, float64[d, d]."""
+    task, d = world.task, world.task.model.parameters
+    sigma = task.policy.noise_multiplier_micro / 1e6 * task.policy.clip_norm_nano / 1e9
+    inverse = np.linalg.inv(rule.j)
+    covariance = np.zeros((d, d))
+    for record in world.records[part]:
+        number = record.position.round
+        if kind_of(task, number) == "train":
+            eta = task.optimiser.eta_micro[number - 2] / 1e6
+            pull = np.eye(d) - eta * inverse / rule.prior
+            push = eta * sigma * inverse @ rule.weights[place]
+            covariance = pull @ covariance @ pull.T + push @ push.T
+    return covariance
+
+
+@pytest.mark.parametrize("part", STRETCHES, ids=["with the survey", "later"])
+def test_noise_in_each_name_has_the_moments_of_its_gaussian(
+    built: Built, world: WienerWorld, rule: PlainRule, part: slice
+) -> None:
+    """Its score is (1/n) (<q, 2 r - Q> - |q|^2) with q = X phi, phi Gaussian: mean and deviation by
+    full matrices. The product's traces are estimates from 16 vectors of random signs, here drawn
+    again from the specification."""
+    rounds, rows = rounds_of(world)[part], sealed(built)
+    scored = score_stretch(stretch_of(world, part), rows).scores
+    count = len(rows.residual)
+    nobody = trained_again(world, rule, rounds, frozenset())
+    everybody = trained_again(world, rule, rounds, frozenset(range(CONTRIBUTORS)))
+    middle = 2.0 * (rows.residual - rows.inputs @ nobody) - rows.inputs @ (everybody - nobody)
+    seed = bytes.fromhex(world.task.digest()) + b"covalue.noise-probes.v1"
+    seed = hashlib.sha256(seed + rounds[0].record.position.round.to_bytes(8, "big")).digest()
+    drawn = hashlib.shake_256(seed).digest(2 * count)
+    bits = [drawn[i // 8] >> (i % 8) & 1 for i in range(16 * count)]
+    signs = np.where(np.array(bits).reshape(16, count) == 1, 1.0, -1.0)
+    loudest = 0.0
+    for place in range(CONTRIBUTORS):
+        covariance = noise_covariance(world, rule, part, place)
+        pull = rows.inputs.T @ middle / count
+        linear = float(pull @ covariance @ pull)
+        h = rows.inputs @ covariance @ rows.inputs.T / count
+        gram = signs @ h @ signs.T
+        mean, square = -np.trace(gram) / 16, np.mean(gram[~np.eye(16, dtype=bool)] ** 2)
+        got = scored.noise_means_pico[place] / 1e12, scored.noise_deviations_pico[place] / 1e12
+        assert got[0] == pytest.approx(mean, rel=1e-4)
+        assert got[1] == pytest.approx(math.sqrt(linear + 2.0 * square), rel=1e-4)
+        # And the estimates are good.
+        assert got[0] == pytest.approx(-np.trace(h), rel=0.1)
+        exact = math.sqrt(linear + 2.0 * np.trace(h @ h))
+        assert got[1] == pytest.approx(exact, rel=0.05)
+        # As noise drawn from the Gaussian scores.
+        random = np.random.default_rng(place)
+        factor = np.linalg.cholesky(covariance + 1e-18 * np.eye(len(covariance)))
+        effects = random.normal(size=(4_000, len(factor))) @ (rows.inputs @ factor).T
+        scores = (effects @ middle - np.sum(effects**2, axis=1)) / count
+        assert np.mean(scores) == pytest.approx(-np.trace(h), abs=4 * exact / math.sqrt(4_000))
+        assert np.std(scores) == pytest.approx(exact, rel=0.06)
+        loudest = max(loudest, exact)
+    assert loudest > 1.1 * min(scored.noise_deviations_pico) / 1e12, "names differ in loudness"
+
+
+def test_noise_players_of_the_rule_score_as_noise_in_their_name_is_expected_to(
+    built: Built, world: WienerWorld, rule: PlainRule
+) -> None:
+    """The judge's own players, trained in every round: none is far out of the moments."""
+    part = STRETCHES[0]
+    rounds, rows = rounds_of(world)[part], sealed(built)
+    scored = score_stretch(stretch_of(world, part), rows).scores
     nobody, everybody = frozenset[int](), frozenset(range(CONTRIBUTORS))
+    ends = [value(trained_again(world, rule, rounds, who), rows) for who in (nobody, everybody)]
     for player in range(NOISE_PLAYERS):
-        gains = [
-            value(trained_again(world, rule, rounds[stretch], members, noise=player), rows)
-            - coalition(members)
-            for members in (nobody, everybody)
+        with_it = [
+            value(trained_again(world, rule, rounds, who, noise=player), rows)
+            for who in (nobody, everybody)
         ]
-        got = scored.scores.noise_scores_pico[player] / 1e12
-        assert got == pytest.approx(np.mean(gains), abs=1e-8)
+        score, voice = float(np.mean(np.subtract(with_it, ends))), player % CONTRIBUTORS
+        mean, deviation = scored.noise_means_pico[voice], scored.noise_deviations_pico[voice]
+        assert abs(score - mean / 1e12) < 4 * deviation / 1e12
 
 
 def test_everybody_together_is_the_recorded_model_and_the_public_member(
-    built: Built, world: WienerWorld, rule: PlainRule
+    world: WienerWorld, rule: PlainRule
 ) -> None:
-    task, rounds = world.task, rounds_of(world)
-    steps = steps_of(task, built.family, world.addresses, surveys_of(task, rounds))
-    moves = stretch_moves(task, built.family, steps, world.addresses, rounds[:4])
+    rounds = rounds_of(world)
+    moves = stretch_moves(stretch_of(world, slice(0, 4)))
     everybody = moves.base + moves.members.sum(axis=0)
     again = trained_again(world, rule, rounds[:4], frozenset(range(CONTRIBUTORS)))
     np.testing.assert_allclose(everybody, again, atol=1e-7)
-    assert np.abs(everybody - theta_of(task, rounds[3].model)).max() > 1e-4, "the public member"
+    assert np.abs(everybody - theta_of(world.task, rounds[3].model)).max() > 1e-4, "public member"
+
+
+def test_contributors_weighed_in_blocks_move_as_all_at_once(
+    world: WienerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little fits in memory."""
+    stretch = stretch_of(world, slice(0, 4))
+    at_once = stretch_moves(stretch)
+    monkeypatch.setattr(rounds.score, "_NUMBERS_AT_ONCE", 1)
+    one_by_one = stretch_moves(stretch)
+    np.testing.assert_allclose(one_by_one.members, at_once.members, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(one_by_one.base, at_once.base, rtol=1e-9, atol=1e-14)
 
 
 def test_a_voice_is_heard_by_its_own_weight(
@@ -156,15 +242,26 @@ def test_a_voice_is_heard_by_its_own_weight(
 ) -> None:
     task = world.task
     steps = steps_of(task, built.family, world.addresses, world.history.surveys)
-    update = np.random.default_rng(0).normal(size=task.model.parameters)
-    phi = 0.01 * np.random.default_rng(1).normal(size=task.model.parameters)
-    for voice in (PUBLIC, *range(CONTRIBUTORS)):
-        weighed = rule.public * update if voice == PUBLIC else rule.weights[voice] @ update
-        expected = rule.direction(phi, weighed)
-        found = steps.rule.direction_of(voice, phi, update)
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-10)
-    nobody = np.zeros((0, task.model.parameters))
-    assert steps.rule.direction_of((), nobody, nobody).shape == nobody.shape
+    voices = (PUBLIC, *range(CONTRIBUTORS))
+    update = np.random.default_rng(0).normal(size=(len(voices), task.model.parameters))
+    phi = 0.01 * np.random.default_rng(1).normal(size=update.shape)
+    found = steps.rule.direction(phi, steps.weigh(update, voices))
+    for row, voice in enumerate(voices):
+        weight = rule.public if voice == PUBLIC else rule.weights[voice]
+        expected = rule.direction(phi[row], np.dot(weight, update[row]))
+        np.testing.assert_allclose(found[row], expected, rtol=1e-6, atol=1e-10)
+
+
+def test_going_back_is_the_transpose_of_advancing(world: WienerWorld) -> None:
+    """<c, advance(phi, u)> = <before, phi> + <weighed c, u> for any c, phi, u."""
+    steps, d = stretch_of(world, slice(0, 4)).steps, world.task.model.parameters
+    covectors, phi, sent = np.random.default_rng(2).normal(size=(3, 2, d))
+    nothing = np.zeros((1, d), dtype=np.int64)
+    weighed = steps.weigh(sent, (1, 1))
+    moved = steps.advance(Displacement(phi, None), weighed, number=3, state_after=nothing)
+    before, felt = steps.back(covectors, number=3)
+    expected = before @ phi.T + steps.weigh(felt, (1, 1)) @ sent.T
+    np.testing.assert_allclose(covectors @ moved.phi.T, expected, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize(("players", "contributors"), [(5, 4), (64, 10), (3, 7), (0, 2)])
