@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Draft a task from public rows, check it, see what it would reach, propose it.",
 )
+
+LEAST_EPSILON = 1e-6
+"""Records hold epsilon in this unit."""
 
 
 @app.command()
@@ -64,6 +68,7 @@ def new(
     from valuation.task_text import render_draft
     from valuation.taskfile import ZERO_ACCOUNT
 
+    _require_epsilon(epsilon)
     if output.exists() and not force:
         raise InputError(f"{output} exists", hint="Give another --output, or --force.")
     draft = draft_task(
@@ -193,6 +198,14 @@ def propose(
 app.command()(seal)
 app.command()(bond)
 app.command()(unseal)
+
+
+def _require_epsilon(epsilon: float) -> None:
+    if not LEAST_EPSILON <= epsilon < math.inf:  # so NaN is refused too
+        raise InputError(
+            f"--epsilon {epsilon:g}: expected a finite number above 0, at least {LEAST_EPSILON:g}",
+            hint="Usual are 0.5 (very safe) to 8; above 10 a unit is hardly protected.",
+        )
 
 
 def _build(taskfile: TaskFile, public: bytes | None, put: Callable[[bytes], BlobRef]) -> Task:

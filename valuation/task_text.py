@@ -110,7 +110,8 @@ def render_draft(
         f"max_contributors = {max(50, contributors)}",
         "# Share of the roster that must co-sign a checkpoint, at least two thirds.",
         "quorum_percent = 66.67",
-        "# Rounds between two checkpoints on chain; a calibration is one round more.",
+        "# Rounds between two checkpoints on chain. A survey (rule wiener) and a calibration are one",
+        "# round more each, beside the training rounds.",
         "checkpoint_length = 11",
         'join_time = "3 days"',
         'deadline = "30 days"',
@@ -206,7 +207,7 @@ def _text(value: str) -> str:
 
 def _number(value: float) -> str:
     """Plain digits, with a point where it is no whole number."""
-    if value == int(value) and abs(value) < 1e15:
+    if abs(value) < 1e15 and value == int(value):  # NaN and infinity are no integers
         return str(int(value))
     return repr(value)
 

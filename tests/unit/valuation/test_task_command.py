@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,25 @@ def test_the_public_rows_are_found_from_the_task_file(folder: Path) -> None:
     assert draft("--output", "tasks/one.toml").exit_code == 0
     assert 'public_rows = "../public.csv"' in (folder / "tasks" / "one.toml").read_text()
     assert run("validate", "tasks/one.toml", "--quick").exit_code == 0
+
+
+@pytest.mark.parametrize("epsilon", ["nan", "inf", "-inf", "0", "-1", "1e-09"])
+def test_an_epsilon_that_is_none_is_refused_and_nothing_is_written(
+    folder: Path, epsilon: str
+) -> None:
+    refused = draft("--epsilon", epsilon, "--json")
+    assert refused.exit_code == 2, refused.output
+    found = json.loads(refused.stdout)
+    assert f"--epsilon {epsilon}: expected a finite number above 0" in found["error"]
+    assert "0.5" in found["hint"]
+    assert not (folder / "task.toml").exists()
+
+
+@pytest.mark.parametrize("epsilon", ["1e15", "1e300", "1e-06", "0.125", "3"])
+def test_an_epsilon_comes_back_from_the_file_as_it_was_given(folder: Path, epsilon: str) -> None:
+    assert draft("--epsilon", epsilon).exit_code == 0
+    written = tomllib.loads((folder / "task.toml").read_text())
+    assert written["privacy"]["epsilon"] == float(epsilon)
 
 
 @pytest.mark.parametrize(
