@@ -97,7 +97,7 @@ def new(
     def tell(out: Console) -> None:
         out.print(f"wrote {output}: {len(draft.features)} features", markup=False)
         for remark in draft.remarks:
-            out.print(f"  {remark}", markup=False)
+            out.print(f"  {remark}", markup=False, soft_wrap=True)
         out.print(f"next: covalue task validate {output}", markup=False)
 
     emit(result, as_json=as_json, text=tell)

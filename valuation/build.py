@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from dao.errors import InputError, TaskError
 from dao.records import (
@@ -29,7 +31,8 @@ from valuation.public_fit import PublicFit
 from valuation.rows import FrameCheck, check_frame, parse_csv
 from valuation.schema import TableSchema, check_schema
 from valuation.standard import standard_features, standard_target
-from valuation.taskfile import ZERO_ACCOUNT, TaskFile
+from valuation.task_warnings import task_warnings
+from valuation.taskfile import TaskFile
 from valuation.terms import (
     aggregation_of,
     calibration_of,
@@ -41,7 +44,6 @@ from valuation.terms import (
 DEFAULT_ROUNDS = {"kernel": 30, "mlp": 150}
 BARE_ROUNDS = 300
 """Of the mlp without public rows, which has further to go."""
-_EPSILON_WARNING = 10.0
 
 
 class NoisePlan(Protocol):
@@ -102,6 +104,8 @@ class Blueprint:
     """With clip norm 1e-9 until the set-up says what it is."""
     public: Encoded | None
     check: FrameCheck | None
+    usable: pd.DataFrame | None
+    """The public rows that `check` accepted, as text."""
 
 
 def build_task(
@@ -175,7 +179,7 @@ def validate_taskfile(
     except InputError as error:
         hint = f" ({error.hint})" if error.hint else ""
         return Findings(errors=(error.message + hint,), warnings=())
-    return Findings(errors=(), warnings=tuple(_warnings(plan)))
+    return Findings(errors=(), warnings=tuple(task_warnings(plan)))
 
 
 def draw_blueprint(
@@ -206,18 +210,11 @@ def draw_blueprint(
     calibration = _calibration(taskfile, accounting)
     policy = _policy(taskfile, accounting, calibrate=calibration is not None)
     if frame is None:
-        return Blueprint(taskfile, bare, calibration, policy, None, None)
+        return Blueprint(taskfile, bare, calibration, policy, None, None, None)
     check = check_frame(bare, frame, with_target=True)
     usable = frame[check.accepted]
     if len(usable) < MIN_ROWS:
-        first = ""
-        if check.problems:
-            problem = check.problems[0]
-            first = (
-                f"; first problem: line {problem.line}, {problem.column} = {problem.value!r}, "
-                f"expected {problem.expected}"
-            )
-        raise TaskError(f"{len(usable)} usable public rows, expected at least {MIN_ROWS}{first}")
+        raise _too_few(check, usable=len(usable))
     schema = TableSchema(
         target=standard_target(taskfile.target, usable),
         features=standard_features(taskfile.feature, usable),
@@ -225,7 +222,22 @@ def draw_blueprint(
     )
     check_schema(schema)
     public = encode(schema, usable, with_target=True)
-    return Blueprint(taskfile, schema, calibration, policy, public, check)
+    return Blueprint(taskfile, schema, calibration, policy, public, check, usable)
+
+
+def _too_few(check: FrameCheck, *, usable: int) -> TaskError:
+    message = f"{usable} usable public rows, expected at least {MIN_ROWS}"
+    if not check.problems:
+        return TaskError(message, hint="Publish more rows, or use family = 'mlp' without them.")
+    first = check.problems[0]
+    refused = {(problem.column, problem.line) for problem in check.problems}
+    column, rows = Counter(column for column, _ in refused).most_common(1)[0]
+    return TaskError(
+        f"{message}; first problem: line {first.line}, {first.column} = {first.value!r}, expected "
+        f"{first.expected}",
+        hint=f"{column!r} refuses {rows} of {len(check.accepted)} rows: correct the rows or its "
+        "bounds, or leave the feature out.",
+    )
 
 
 def fit_setup(plan: Blueprint, *, fits: PublicFit | None = None) -> SetupBundle:
@@ -316,43 +328,3 @@ def _policy(taskfile: TaskFile, accounting: Accounting, *, calibrate: bool) -> P
     )
     epsilon = accounting.policy_epsilon_micro(policy)
     return policy.model_copy(update={"epsilon_micro": max(epsilon, 1)})
-
-
-def _warnings(plan: Blueprint) -> list[str]:
-    taskfile, policy = plan.taskfile, plan.policy
-    found: list[str] = []
-    if policy.delta_e12 * policy.public_n >= 10**12:
-        found.append(
-            f"delta {policy.delta_e12 * 1e-12:g} is not below 1/N = {1 / policy.public_n:g}: such "
-            "a delta allows to publish a whole record; take one well below it"
-        )
-    if policy.epsilon_micro > _EPSILON_WARNING * 1e6:
-        found.append(f"epsilon {policy.epsilon_micro * 1e-6:.3g} protects a unit hardly at all")
-    if taskfile.model.family == "kernel" and policy.rounds < 16:
-        found.append(f"{policy.rounds} rounds: below 16 the kernel family loses accuracy")
-    if taskfile.model.family == "mlp" and policy.rounds < 100:
-        found.append(f"{policy.rounds} rounds: below 100 the mlp family loses accuracy")
-    if taskfile.terms.coordinator == ZERO_ACCOUNT:
-        found.append("terms.coordinator is the zero account: nobody could run the task")
-    if taskfile.calibration is not None and plan.calibration is None:
-        found.append(
-            f"{policy.public_n} units with so much noise are too few to calibrate intervals: there "
-            "will be one width for all, from the rows that judge, and no confidence"
-        )
-    if len(taskfile.part) < 2:
-        found.append(
-            f"{len(taskfile.part)} sealed validation parts; with fewer than two holders the public "
-            "rows may decide the payouts"
-        )
-    if len({part.holder.lower() for part in taskfile.part}) < len(taskfile.part):
-        found.append("one account holds two sealed parts")
-    if any(part.holder.lower() == taskfile.terms.coordinator.lower() for part in taskfile.part):
-        found.append("the coordinator holds a sealed part: it must not")
-    check = plan.check
-    if check is not None and not bool(check.accepted.all()):
-        found.append(
-            f"{int((~check.accepted).sum())} public rows break the schema and do not count"
-        )
-    if check is not None and check.duplicates:
-        found.append(f"{check.duplicates} public rows equal an earlier one")
-    return found

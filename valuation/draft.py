@@ -41,6 +41,8 @@ _LONGEST_NAME = 200
 _LARGEST = 9e9
 """Centres are recorded in 1e-6 as integers below 2**53."""
 _SMALLEST_SPREAD = 1e-4
+_SILENT = "so nothing can be learned of it"
+_ONE_VALUE = f"it has one value on all public rows, {_SILENT}"
 _CODE_NAMES = ("zip", "zipcode", "postcode", "postal", "plz")
 _LATITUDE_NAMES = ("latitude", "lat")
 _LONGITUDE_NAMES = ("longitude", "long", "lon", "lng")
@@ -167,9 +169,11 @@ def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None,
     texts = [cell.strip() for cell in cells]
     filled = [text for text in texts if text]
     distinct = set(filled)
-    if len(distinct) <= 1 and len(filled) in (0, len(texts)):
-        return None, f"{column!r} is left out: it has one value only"
     values, missing = parse_numbers(texts)
+    if missing.all():
+        return None, f"{column!r} is left out: it is empty on all public rows, {_SILENT}"
+    if len(distinct) == 1 and len(filled) == len(texts):
+        return None, f"{column!r} is left out: {_ONE_VALUE}"
     known = values[np.isfinite(values)]
     if any(word in column.lower() for word in _CODE_NAMES):
         return _draft_category(column, texts)
@@ -188,7 +192,9 @@ def _draft_number(
     whole = bool((known == np.round(known)).all())
     distinct = len(np.unique(known))
     if distinct < 2:
-        return None, f"{column!r} is left out: it has one value only"
+        if missing.any():  # what can be learned is where it is filled
+            return _draft_category(column, texts)
+        return None, f"{column!r} is left out: {_ONE_VALUE}"
     if whole and distinct == len(known) == len(texts) and _looks_like_id(column, known):
         return None, f"{column!r} is left out: it looks like an identifier"
     log = wants_log(known) and distinct > 10
@@ -226,7 +232,7 @@ def _draft_date(column: str, days: Floats, *, complete: bool) -> tuple[FeatureSe
         return None, f"{column!r} is left out: some of its dates are missing"
     first, last = int(days.min()), int(days.max())
     if first == last:
-        return None, f"{column!r} is left out: it has one value only"
+        return None, f"{column!r} is left out: {_ONE_VALUE}"
     margin = max((last - first) // 2, 366)
     lower = pd.Timestamp.fromordinal(max(first - margin, 1)).date().replace(month=1, day=1)
     upper = pd.Timestamp.fromordinal(last + margin).date().replace(month=12, day=31)
@@ -270,7 +276,9 @@ def _draft_ratios(frame: pd.DataFrame, features: list[FeatureSection]) -> list[R
             if int(both.sum()) < 30:
                 continue
             correlation = float(np.corrcoef(logs[a][both], logs[b][both])[0, 1])
-            if correlation > _RATIO_CORRELATION:
+            # of a column and its multiple the ratio is always the same
+            varies = float(np.ptp(logs[a][both] - logs[b][both])) > _SMALLEST_SPREAD
+            if correlation > _RATIO_CORRELATION and varies:
                 found.append((correlation, a, b))
     found.sort(key=lambda item: (-item[0], item[1], item[2]))
     return [
