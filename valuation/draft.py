@@ -14,6 +14,7 @@ import pandas as pd
 from dao.errors import InputError
 from valuation.bounds import degree_bounds, generous_bounds, skewness, wants_log
 from valuation.columns import parse_days, parse_numbers
+from valuation.foreign_dates import foreign_dates_remark, foreign_days_remark
 from valuation.rows import require_columns
 from valuation.schema import Bools, Floats
 from valuation.standard import default_bandwidths, distance_scale
@@ -177,13 +178,16 @@ def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None,
     known = values[np.isfinite(values)]
     if any(word in column.lower() for word in _CODE_NAMES):
         return _draft_category(column, texts)
-    if len(known) >= _KIND_SHARE * max(int((~missing).sum()), 1) and len(known):
-        return _draft_number(column, texts, known, missing)
+    given = [text for text, gone in zip(texts, missing.tolist(), strict=True) if not gone]
+    if len(known) >= _KIND_SHARE * len(given) and len(known):
+        section, remark = _draft_number(column, texts, known, missing)
+        return section, remark or foreign_days_remark(column, given, share=_KIND_SHARE)
     days = parse_days(texts)
     dated = days[np.isfinite(days)]
     if len(dated) >= _KIND_SHARE * len(filled):
-        return _draft_date(column, dated, complete=len(dated) == len(texts))
-    return _draft_category(column, texts)
+        return _draft_date(column, dated, rows=len(texts))
+    remark = foreign_dates_remark(column, given, share=_KIND_SHARE)
+    return (None, remark) if remark else _draft_category(column, texts)
 
 
 def _draft_number(
@@ -227,9 +231,12 @@ def _looks_like_id(column: str, known: Floats) -> bool:
     return len(steps) > 0 and bool((steps == steps[0]).all())  # a running number
 
 
-def _draft_date(column: str, days: Floats, *, complete: bool) -> tuple[FeatureSection | None, str]:
-    if not complete:
-        return None, f"{column!r} is left out: some of its dates are missing"
+def _draft_date(column: str, days: Floats, *, rows: int) -> tuple[FeatureSection | None, str]:
+    if len(days) < rows:
+        return None, (
+            f"{column!r} is left out: {rows - len(days)} of {rows} public rows have no date there, "
+            "and a date feature needs one on every row"
+        )
     first, last = int(days.min()), int(days.max())
     if first == last:
         return None, f"{column!r} is left out: {_ONE_VALUE}"
