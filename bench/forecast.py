@@ -5,8 +5,7 @@
 
 `covalue task forecast` from a task file and a CSV to the JSON on stdout, payouts included: 1,000
 contributors, 20,000 training rows of the market generator (besides 5,000 that test and some 4,000
-that calibrate), 100 rounds, epsilon 8. A process of its own; arithmetic on one thread, a second one
-draws noise ahead.
+that calibrate), 100 rounds, epsilon 8. A process of its own, on one thread.
 
 Peer: the same draws of noise and the same products of rows and models as one block a round, with
 nothing around them, on one thread. No way of keeping contributors' noise apart does with less.

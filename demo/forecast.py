@@ -10,7 +10,6 @@ each contributor's own, and the grid hides that for all but about one run in a b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,15 +89,21 @@ def train_rounds(
     model = initial
     inputs = contributors[0].training.inputs
     engine = Engine(family.module(theta_of(task, initial)), inputs.shape[1])
-    for number, noises in _drawn_ahead(task, len(contributors), noise_of):
+    for number in (n for n in range(1, task.total_rounds + 1) if kind_of(task, n) == "train"):
         base, release = model, release_of(task, number)
         state = decode_state(task, base)
         theta = state_to_float(task, state[0])
         updates = tuple(
             training_update(
-                task, family, rows.training, theta, number=number, noise=noise, engine=engine
+                task,
+                family,
+                rows.training,
+                theta,
+                number=number,
+                noise=noise_of(place, number),
+                engine=engine,
             )
-            for rows, noise in zip(contributors, noises, strict=True)
+            for place, rows in enumerate(contributors)
         )
         counted = {
             made_up_account(place): decode_update(release, update)
@@ -106,44 +111,6 @@ def train_rounds(
         }
         model = encode_state(steps.step(state, counted, number=number))
         yield TrainedRound(number=number, base=base, updates=updates, model=model)
-
-
-def _drawn_ahead(
-    task: Task, contributors: int, noise_of: NoiseOf
-) -> Iterator[tuple[int, list[NoiseSource]]]:
-    """Number and noises of every training round.
-
-    Noise is most of the work where contributors are many and does not depend on the model: while
-    one round is computed, a thread draws the next one's. Sampled steps draw what they need.
-    """
-    numbers = [n for n in range(1, task.total_rounds + 1) if kind_of(task, n) == "train"]
-
-    def draw(number: int) -> list[NoiseSource]:
-        sources = [noise_of(place, number) for place in range(contributors)]
-        if task.policy.sampling is not None:
-            return sources
-        length = release_of(task, number).length
-        return [_Drawn(source.gaussian(length), seeded=source.seeded) for source in sources]
-
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        ahead = thread.submit(draw, numbers[0])
-        for place, number in enumerate(numbers):
-            noises = ahead.result()
-            if place + 1 < len(numbers):
-                ahead = thread.submit(draw, numbers[place + 1])
-            yield number, noises
-
-
-class _Drawn:
-    """Noise that was drawn before: all of it is taken at once."""
-
-    def __init__(self, samples: Floats, *, seeded: bool) -> None:
-        self.seeded = seeded
-        self._samples = samples
-
-    def gaussian(self, n: int) -> Floats:
-        assert n == len(self._samples), f"{len(self._samples)} samples were drawn, {n} are asked"
-        return self._samples
 
 
 def forecast_noise(seed: int | str, *, accounts: Sequence[str] = (), task_digest: str) -> NoiseOf:

@@ -47,7 +47,8 @@ seeds of two regions of ten)."""
 USUAL_DISTANCE, STRANGE_DISTANCE = 0.2, 0.28
 """Total variation between surveys and public rows up to which nothing is damped, and from which all
 is; drawn from one market they are .05 to .15 apart (seeds 5 to 8)."""
-_BLOCK = 2_000
+_BLOCK, _TILE = 2_000, 64
+"""Rows of a product taken together, and of a triangle that is mirrored."""
 _ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
 
 
@@ -164,13 +165,12 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
         curve = _weighted_gram(landscape.features, expected * curvature)
         curve *= 1.0 - SPREAD_SHARE
         curve += SPREAD_SHARE * float(counts.sum()) * overall
-        covariance = sampling * curve
-        covariance[np.diag_indices(d)] += noise
-        weight = _weight(covariance, noise=noise, sampling=sampling)
+        weight = _weight(curve, noise=noise, sampling=sampling)
         weights.append(weight)
         # W N = (V - 2 a I + a^2 V^-1) / b^2, and a V^-1 = I - b W.
-        product = (curve - noise * weight) / sampling
-        information += many * (product + product.T) / 2.0
+        curve -= noise * weight
+        curve *= float(many) / sampling
+        information += curve
     information *= damping(landscape, histograms, told)
     scaled = scale[:, None] * information * scale[None, :]
     scaled[np.diag_indices(d)] += 1.0
@@ -275,13 +275,20 @@ def _weighted_gram(features: Floats, weights: Floats) -> Floats:
     return gram
 
 
-def _weight(covariance: Floats, *, noise: float, sampling: float) -> Floats:
-    """N V^-1 = (I - a V^-1) / b of V = a I + b N."""
-    factor, failed = lapack.dpotrf(covariance, lower=1)
-    inverse, singular = lapack.dpotri(factor, lower=1)
+def _weight(curve: Floats, *, noise: float, sampling: float) -> Floats:
+    """N V^-1 = (I - a V^-1) / b of V = a I + b N, N being `curve`."""
+    covariance = sampling * curve
+    covariance[np.diag_indices(len(curve))] += noise
+    # One array all the way: a thousand contributors have as many, of a megabyte each.
+    factor, failed = lapack.dpotrf(covariance.T, lower=1, overwrite_a=1)
+    inverse, singular = lapack.dpotri(factor, lower=1, overwrite_c=1)
     if failed or singular:
         raise TaskError("the curvature of a survey is not positive definite")
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    weight: Floats = np.ascontiguousarray(-(noise / sampling) * inverse)
+    weight: Floats = np.ascontiguousarray(inverse.T)  # its lower triangle is not filled in
+    for start in range(0, len(weight), _TILE):
+        tile = slice(start, start + _TILE)
+        weight[tile, :start] = weight[:start, tile].T
+        weight[tile, tile] = np.triu(weight[tile, tile]) + np.triu(weight[tile, tile], 1).T
+    weight *= -(noise / sampling)
     weight[np.diag_indices(len(weight))] += 1.0 / sampling
     return weight

@@ -16,6 +16,8 @@ from valuation.schema import Floats
 
 _TINY = 1e-10
 """Added to squared distances: the square root then has a slope at zero."""
+_ROWS = 64
+"""Rows whose values are worked out together: those of 2,000 others then fit a cache."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,32 @@ def squared_distances(a: Floats, b: Floats) -> Floats:
 
 def matern32(squared: Floats) -> Floats:
     """Matern 3/2 of squared scaled distances."""
-    r = np.sqrt(3.0 * (squared + _TINY))
-    return (1.0 + r) * np.exp(-r)
+    r = _scaled_root(squared, 3.0)
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
+    r += 1.0
+    r *= decay
+    return r
 
 
 def matern52(squared: Floats) -> Floats:
     """Matern 5/2 of squared scaled distances."""
-    r = np.sqrt(5.0 * (squared + _TINY))
-    return (1.0 + r + r * r / 3.0) * np.exp(-r)
+    r = _scaled_root(squared, 5.0)
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
+    third = r * r
+    third /= 3.0
+    r += 1.0
+    r += third
+    r *= decay
+    return r
+
+
+def _scaled_root(squared: Floats, factor: float) -> Floats:
+    root: Floats = squared + _TINY
+    root *= factor
+    np.sqrt(root, out=root)
+    return root
 
 
 def covariance(
@@ -102,6 +122,22 @@ def covariance(
     other_locations: Floats,
 ) -> Floats:
     """float64[n, m]: covariance of the function between rows [n] and other rows [m]."""
+    result = np.empty((len(attributes), len(other_attributes)))
+    for start in range(0, len(attributes), _ROWS):
+        rows = slice(start, start + _ROWS)
+        result[rows] = _covariance(
+            hyper, attributes[rows], locations[rows], other_attributes, other_locations
+        )
+    return result
+
+
+def _covariance(
+    hyper: Hyperparameters,
+    attributes: Floats,
+    locations: Floats,
+    other_attributes: Floats,
+    other_locations: Floats,
+) -> Floats:
     size = max(attributes.shape[1], 1)
     s = hyper.amplitudes
     scaled, other = attributes / hyper.attribute_lengths, other_attributes / hyper.attribute_lengths

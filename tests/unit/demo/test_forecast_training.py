@@ -79,7 +79,7 @@ def test_every_update_and_model_follows_the_formulas() -> None:
 
 @pytest.mark.parametrize("hidden", [0, 3])
 def test_a_rehearsal_in_pieces_is_the_whole(hidden: int) -> None:
-    """Rounds drawn ahead in a thread are the rounds drawn one by one."""
+    """Training in one go is the rounds one by one."""
     world = make_world(contributors=3, width=5, rows=30, hidden=hidden, rounds=ROUNDS)
     heard: list[int] = []
     theta = train_in_process(

@@ -72,7 +72,7 @@ def test_every_cell_can_be_read_on_eighty_columns() -> None:
         wanted = (
             f"│ {number:2} │ {each.behaviour} │ {each.rows:,} │ 7.99 │ "
             f"{each.score_pico / 1e12:+.4f} │ {each.threshold_pico / 1e12:.4f} │ "
-                f"{each.payout_wei / COVAL:,.1f} │ {EXCLUDED[:9]}"
+            f"{each.payout_wei / COVAL:,.1f} │ {EXCLUDED[:9]}"
         )
         assert [line for line in lines if line.startswith(wanted)], wanted
     assert [line for line in lines if line.endswith("a" * 64)]
