@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.output import JsonOption, console, emit, guard
 from cli.session import ConfigOption, open_contracts, require_task
@@ -74,6 +75,8 @@ def check(
     the public rows. Without FILE: the ledger, and the vault's own records.
 
     The report is for you alone. Nothing of it leaves this machine.
+
+    Exit code 2 where no row counts at all; the report is then printed and written all the same.
     """
     if file is not None and task is None:
         raise InputError(
@@ -103,9 +106,25 @@ def check(
             write_page(html, render_page(report, task=given.told))
             result["html"] = str(html)
 
+    refusal = {} if report is None or report.accepted else _refusal(report)
+    result |= refusal
+
     from cli.check_text import tell_check
 
     emit(result, as_json=as_json, text=lambda out: tell_check(out, result, report))
+    if refusal and not as_json:
+        console.print(f"[bold red]refused[/] {escape(refusal['error'])}", soft_wrap=True)
+        console.print(f"[dim]  → {escape(refusal['hint'])}[/]", soft_wrap=True)
+    if refusal:
+        raise typer.Exit(2)
+
+
+def _refusal(report: DataReport) -> dict[str, str]:
+    """Message and hint, as every refused command has them, where no row can be used."""
+    return {
+        "error": f"no row of {report.file} counts: all {report.rows:,} are rejected",
+        "hint": "correct what the report names, or see whether file and task belong together",
+    }
 
 
 def _check_ledger(

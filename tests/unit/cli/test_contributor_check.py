@@ -115,6 +115,38 @@ def test_the_page_is_written_and_nothing_else_is_overwritten(home: Path) -> None
     assert (home / "mine.csv").read_bytes() == before
 
 
+def test_a_file_of_which_no_row_counts_is_reported_and_refused(home: Path) -> None:
+    frame = records()
+    frame[TARGET] = -1
+    frame.to_csv("useless.csv", index=False)
+    words = ("contributor", "check", "useless.csv", "--task", "task.toml")
+    result = run(*words, "--json", "--html", "report.html")
+    assert result.exit_code == 2, result.output
+    found = json.loads(result.stdout)
+    assert found["error"] == "no row of useless.csv counts: all 200 are rejected"
+    assert found["hint"]
+    assert (found["rows"], found["rows_that_count"], found["rows_rejected"]) == (200, 0, 200)
+    assert {problem["column"] for problem in found["problems"]} == {TARGET}
+    assert (home / "report.html").exists()
+    told = run(*words)
+    assert told.exit_code == 2, told.output
+    assert "0 of 200 rows count" in told.stdout
+    assert f"200 rows rejected: {TARGET} below the lower bound" in told.stdout
+    assert "refused no row of useless.csv counts: all 200 are rejected" in told.stderr
+    frame.loc[0] = records().loc[0]
+    frame.to_csv("useless.csv", index=False)
+    found = check("useless.csv", "--task", "task.toml")
+    assert found["rows_that_count"] == 1
+    assert "error" not in found
+
+
+def test_a_file_without_rows_is_refused(home: Path) -> None:
+    records().head(0).to_csv("bare.csv", index=False)
+    records().head(0).astype(str).to_parquet("bare.parquet", index=False)
+    for name in ("bare.csv", "bare.parquet"):
+        assert f"{name} is empty" in refused(name, "--task", "task.toml")
+
+
 def make_record(home: Path) -> Task:
     text = (home / "task.toml").read_text().replace('family = "kernel"', 'family = "mlp"')
     text = text.replace('rule = "wiener"', 'rule = "sum"')
