@@ -102,26 +102,33 @@ def check_budget(settings: Settings, dao: Contracts, task: ChainTask) -> dict[st
     """What joining a task will cost and leave, told before anything is sent.
 
     Refused or BudgetError where the vault would refuse its first round, by its own limits or
-    because the ledger cannot afford it beside the tasks joined before.
+    because the ledger cannot afford it beside the tasks joined before, or where the ledger is older
+    than the vault's own committed receipts.
     """
-    from fl_client.budget import after_joining, budget_of, read_ledger
+    from fl_client.budget import after_joining, budget_of, read_ledger, refuse_unpublished_past
 
+    account, ledger = read_account(settings.vault.path), read_ledger(settings.vault)
     store, floor = open_store(settings.store), policy_floor(settings.vault)
+    unseen = refuse_unpublished_past(ledger, dao, store, account=account)
     record = read_task(store, task.task_digest)
     joined = []
-    for number in dao.registry.open_tasks_of(read_account(settings.vault.path)):
+    for number in dao.registry.open_tasks_of(account):
         digest = dao.ledger.task_of(number).task_digest
         if digest != task.task_digest:
             joined.append(read_task(store, digest))
-    state = after_joining(read_ledger(settings.vault), floor, record, joined=joined)
+    state = after_joining(ledger, floor, record, joined=joined)
     after = budget_of(state, floor.lifetime_limit)
     cost = cost_of(record)
     console.print(f"task {plain_text(record.title)!r} {cost.line()}", markup=False, soft_wrap=True)
     console.print(_after_line(after), markup=False, soft_wrap=True)
+    for text in unseen:
+        told = plain_text(f"not held against the ledger: {text}")
+        console.print(told, markup=False, soft_wrap=True, style="yellow")
     return {
         **cost.as_dict(),
         "epsilon_left_micro": after.left_epsilon_micro,
         "share_charged_micro": after.charged_share_micro,
+        "not_looked_at": list(unseen),
     }
 
 

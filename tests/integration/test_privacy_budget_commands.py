@@ -250,7 +250,7 @@ def test_a_ledger_older_than_committed_receipts_is_refused_and_left_alone(
     (home / "witness.json").write_text(
         json.dumps({"length": 2, "head": LedgerState.replay(entries).head})
     )
-    for words in (("status",), ("check",), ("run",)):
+    for words in (("status",), ("check",), ("run",), ("join", str(town.task_id))):
         refused = ask(contributor, *words, "--config", config, code=2)
         assert "older than the vault's own answers" in refused["error"]
         assert "round 2" in refused["error"]
