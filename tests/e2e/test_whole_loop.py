@@ -22,11 +22,10 @@ def test_poisoner_and_free_rider_are_paid_nothing(played: Played, housing: Any) 
     assert paid["flips labels"] == 0
     assert paid["sends noise"] == 0
     honest = [each for each in played.result.standings if each.behaviour == "honest"]
-    # Under the rule wiener the threshold is what noise reaches in the loudest contributor's name:
-    # the smaller half of the honest ones cannot be told from it (docs/threat-model.md).
-    assert sum(each.payout_wei > 0 for each in honest) >= 3
+    # Who has a few hundred rows cannot be told from noise in its own name.
+    assert sum(each.payout_wei > 0 for each in honest) >= (6 if housing.real else 3)
     if housing.real:
-        largest = sorted(honest, key=lambda each: each.rows)[-2:]
+        largest = sorted(honest, key=lambda each: each.rows)[-4:]
         assert all(each.payout_wei > 0 for each in largest)
 
 
