@@ -26,9 +26,13 @@ from privacy.ledger_entry import GENESIS, LedgerEntry
 
 _WAY_OUT = (
     "put the newest ledger.jsonl back; if it is lost, the budget of these records counts as spent: "
-    "retire this vault"
+    "use them in no vault again (covalue contributor exit gives the stake back)"
 )
-_REBUILD = "run: covalue contributor check --rebuild-witness"
+_REBUILD = (
+    "put it back; or, if you know that ledger.jsonl is the newest one, nothing is lost: run covalue "
+    "contributor check --rebuild-witness. If it may come from a backup, do not, for what was spent "
+    "since would be spent again; then " + _WAY_OUT
+)
 
 
 class LedgerFile:
@@ -74,9 +78,15 @@ class LedgerFile:
     def rebuild_witness(self) -> LedgerState:
         """Write the witness anew from the ledger as it is. For its owner, who knows that this
         ledger is the newest one; the vault itself never does it. Refused(ledger) when the ledger
-        is damaged or another vault's; the witness is then as it was."""
+        is gone, damaged or another vault's; the witness is then as it was."""
         self._forget()
         torn = self._read()
+        if not self._path.exists() and self._known_length():
+            raise Refused(
+                Code.LEDGER,
+                f"{self._path} is gone: there is no ledger to write a witness from",
+                hint=_WAY_OUT,
+            )
         self._write_witness()
         if torn:
             self._cut_torn_line()
@@ -142,19 +152,13 @@ class LedgerFile:
             if self._state.length:
                 raise Refused(
                     Code.LEDGER,
-                    f"the witness {self._witness} of the ledger is gone",
-                    hint="put it back; or, if you know that ledger.jsonl is the newest one, "
-                    + _REBUILD,
+                    f"the witness {self._witness} of {self._path} is gone: nothing tells whether "
+                    f"its {self._state.length} entries are all",
+                    hint=_REBUILD,
                 )
             self._write_witness()
             return
-        try:
-            seen = json.loads(self._witness.read_bytes())
-            length, head = int(seen["length"]), str(seen["head"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Refused(
-                Code.LEDGER, f"the witness {self._witness} is damaged", hint=_REBUILD
-            ) from error
+        length, head = self._read_witness()
         if length > self._state.length:
             what = "it was cut short" if torn else "it is a restored backup, or was cut short"
             raise Refused(
@@ -171,6 +175,38 @@ class LedgerFile:
             )
         if length < self._state.length:
             self._write_witness()
+
+    def _read_witness(self) -> tuple[int, str]:
+        """Length and head of the ledger that the witness has seen."""
+        try:
+            seen = json.loads(self._witness.read_bytes())
+            length, head = seen["length"], seen["head"]
+        except OSError as error:
+            raise Refused(
+                Code.LEDGER,
+                f"cannot read the witness {self._witness}: {error.strerror}",
+                hint="make it a file that you may read; or " + _REBUILD,
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged_witness() from error
+        if type(length) is not int or length < 0 or not isinstance(head, str):
+            raise self._damaged_witness()
+        return length, head
+
+    def _damaged_witness(self) -> Refused:
+        return Refused(
+            Code.LEDGER,
+            f"the witness {self._witness} of {self._path} is damaged: nothing tells whether its "
+            f"{self._state.length} entries are all",
+            hint=_REBUILD,
+        )
+
+    def _known_length(self) -> int:
+        """Entries that the witness has seen; 0 where it cannot tell."""
+        try:
+            return self._read_witness()[0]
+        except Refused:
+            return 0
 
     def _write_witness(self) -> None:
         seen = {"length": self._state.length, "head": self._state.head}

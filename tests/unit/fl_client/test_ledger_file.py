@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -166,13 +167,64 @@ def test_a_torn_last_line_for_which_nothing_left_is_the_only_thing_ever_cut(
     assert path.read_bytes() == whole
 
 
+def tells_what_to_run_and_what_is_lost(error: Refused) -> None:
+    hint = error.hint or ""
+    assert "covalue contributor check --rebuild-witness" in hint
+    assert "if you know that ledger.jsonl is the newest one, nothing is lost" in hint
+    assert "would be spent again" in hint
+    assert "the budget of these records counts as spent" in hint
+
+
+def test_no_witness_is_made_from_a_ledger_that_is_gone(tmp_path: Path) -> None:
+    """Else a vault that lost its ledger would start anew with nothing spent."""
+    whole = filled(tmp_path)
+    seen = (tmp_path / "witness.json").read_bytes()
+    (tmp_path / "ledger.jsonl").unlink()
+    with pytest.raises(Refused, match="no ledger to write a witness from") as caught:
+        ledger(tmp_path).rebuild_witness()
+    assert "the budget of these records counts as spent" in (caught.value.hint or "")
+    assert (tmp_path / "witness.json").read_bytes() == seen
+    assert not (tmp_path / "ledger.jsonl").exists()
+    (tmp_path / "ledger.jsonl").write_bytes(whole)
+    assert ledger(tmp_path).rebuild_witness().length == 4
+    # of a vault that has spent nothing there is nothing to lose
+    (tmp_path / "new").mkdir()
+    assert ledger(tmp_path / "new").load().length == 0
+    (tmp_path / "new" / "witness.json").write_bytes(b"{")
+    assert "--rebuild-witness" in (refused(tmp_path / "new").hint or "")
+    assert ledger(tmp_path / "new").rebuild_witness().length == 0
+    assert ledger(tmp_path / "new").load().length == 0
+
+
 def test_a_damaged_witness_or_an_unreadable_ledger_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)
     witness = tmp_path / "witness.json"
     seen = witness.read_bytes()
-    for damaged in (b"", b"{}", b"[1]", b'{"length":"x","head":""}', seen[:20]):
+    head = json.loads(seen)["head"].encode()
+    for damaged in (
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"length":"x","head":""}',
+        b'{"length":1e999,"head":"' + head + b'"}',
+        b'{"length":-1,"head":"' + head + b'"}',
+        b'{"length":4,"head":4}',
+        seen[:20],
+    ):
         witness.write_bytes(damaged)
-        assert "--rebuild-witness" in (refused(tmp_path).hint or "")
+        error = refused(tmp_path)
+        assert f"the witness {witness} of {tmp_path / 'ledger.jsonl'} is damaged" in error.message
+        tells_what_to_run_and_what_is_lost(error)
+    witness.unlink()
+    error = refused(tmp_path)
+    assert f"the witness {witness} of {tmp_path / 'ledger.jsonl'} is gone" in error.message
+    assert "its 4 entries" in error.message
+    tells_what_to_run_and_what_is_lost(error)
+    witness.mkdir()
+    with pytest.raises(Refused, match="cannot read the witness") as caught:
+        ledger(tmp_path).load()
+    tells_what_to_run_and_what_is_lost(caught.value)
+    witness.rmdir()
     witness.write_bytes(seen)
     (tmp_path / "ledger.jsonl").unlink()
     (tmp_path / "ledger.jsonl").mkdir()
