@@ -29,9 +29,9 @@ _WAY_OUT = (
     "use them in no vault again (covalue contributor exit gives the stake back)"
 )
 _REBUILD = (
-    "put it back; or, if you know that ledger.jsonl is the newest one, nothing is lost: run covalue "
-    "contributor check --rebuild-witness. If it may come from a backup, do not, for what was spent "
-    "since would be spent again; then " + _WAY_OUT
+    "put it back; or, if you know that ledger.jsonl is the newest one, nothing is lost: run "
+    "covalue contributor check --rebuild-witness. If it may come from a backup, do not, for what "
+    "was spent since would be spent again; then " + _WAY_OUT
 )
 
 

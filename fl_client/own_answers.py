@@ -151,5 +151,6 @@ def _stale(task_digest: str, number: int) -> Refused:
         f"round {number} of task {task_digest} holds a receipt of this vault's key that the ledger"
         " does not know: the ledger is older than the vault's own answers",
         hint="put the newest ledger.jsonl (and answers/) back; if it is lost, the budget of these "
-        "records counts as spent: retire this vault",
+        "records counts as spent: use them in no vault again (covalue contributor exit gives the "
+        "stake back)",
     )
