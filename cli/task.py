@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,92 +12,20 @@ from rich.console import Console
 from cli.output import DryRunOption, JsonOption, console, emit, guard
 from cli.session import ConfigOption
 from cli.task_cost import policy_cost
-from cli.task_files import TaskFileArgument, load_taskfile, read_file
+from cli.task_files import TaskFileArgument, load_taskfile
 from cli.task_forecast import forecast
+from cli.task_new import new
 from cli.task_parts import bond, seal, unseal
-from dao.errors import InputError, TaskError
+from dao.errors import TaskError
 from dao.records import BlobRef, Task
-from valuation.taskfile import TaskFile, parse_taskfile
+from valuation.taskfile import TaskFile
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Draft a task from public rows, check it, see what it would reach, propose it.",
+    help="Draft a task, check it, see what it would reach, propose it.",
 )
 
-LEAST_EPSILON = 1e-6
-"""Records hold epsilon in this unit."""
-
-
-@app.command()
-@guard
-def new(
-    public: Annotated[
-        Path,
-        typer.Argument(metavar="PUBLIC.csv", help="Public rows: everybody will see all of them."),
-    ],
-    target: Annotated[str, typer.Option(help="The column that holds the price.")],
-    currency: Annotated[str, typer.Option(help="What the price is counted in.")] = "USD",
-    title: Annotated[str | None, typer.Option(help="One line for the voters.")] = None,
-    asset_class: Annotated[str, typer.Option(help="What is valued.")] = "homes",
-    family: Annotated[
-        Literal["kernel", "mlp"], typer.Option(help="The model: kernel, or a neural network.")
-    ] = "kernel",
-    public_n: Annotated[
-        int, typer.Option(min=1, help="Units expected in all contributors together (a guess).")
-    ] = 10_000,
-    contributors: Annotated[
-        int, typer.Option(min=1, max=256, help="How many contributors are expected.")
-    ] = 10,
-    epsilon: Annotated[float, typer.Option(help="What the task may reveal of one unit.")] = 8.0,
-    coordinator: Annotated[
-        str | None, typer.Option(metavar="ACCOUNT", help="The coordinator's account, 0x...")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Where to write the task file.")] = Path("task.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Draft task.toml from public rows: what each column is, within which bounds.
-
-    Read it and change what you know better; then run `covalue task validate`.
-    """
-    from valuation.draft import draft_task
-    from valuation.rows import parse_csv
-    from valuation.task_text import render_draft
-    from valuation.taskfile import ZERO_ACCOUNT
-
-    _require_epsilon(epsilon)
-    if output.exists() and not force:
-        raise InputError(f"{output} exists", hint="Give another --output, or --force.")
-    draft = draft_task(
-        parse_csv(read_file(public), name=str(public)), target=target, currency=currency
-    )
-    text = render_draft(
-        draft,
-        title=title or f"{asset_class}: {target}",
-        asset_class=asset_class,
-        public_rows=_relative(public, output),
-        family=family,
-        public_n=public_n,
-        contributors=contributors,
-        epsilon=epsilon,
-        coordinator=coordinator or ZERO_ACCOUNT,
-    )
-    parse_taskfile(text)
-    _write(output, text)
-    result = {
-        "task_file": str(output),
-        "public_rows": draft.public_rows,
-        "features": [feature.kind for feature in draft.features],
-        "remarks": list(draft.remarks),
-    }
-
-    def tell(out: Console) -> None:
-        out.print(f"wrote {output}: {len(draft.features)} features", markup=False)
-        for remark in draft.remarks:
-            out.print(f"  {remark}", markup=False, soft_wrap=True)
-        out.print(f"next: covalue task validate {output}", markup=False)
-
-    emit(result, as_json=as_json, text=tell)
+app.command()(new)
 
 
 @app.command()
@@ -200,31 +125,9 @@ app.command()(bond)
 app.command()(unseal)
 
 
-def _require_epsilon(epsilon: float) -> None:
-    if not LEAST_EPSILON <= epsilon < math.inf:  # so NaN is refused too
-        raise InputError(
-            f"--epsilon {epsilon:g}: expected a finite number above 0, at least {LEAST_EPSILON:g}",
-            hint="Usual are 0.5 (very safe) to 8; above 10 a unit is hardly protected.",
-        )
-
-
 def _build(taskfile: TaskFile, public: bytes | None, put: Callable[[bytes], BlobRef]) -> Task:
     from fl_client.bundle import bundle_sha256
     from privacy import accounting
     from valuation.build import build_task
 
     return build_task(taskfile, public, put, bundle_sha256=bundle_sha256(), accounting=accounting)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", hint="Give another --output."
-        ) from error
-
-
-def _relative(public: Path, output: Path) -> str:
-    """The public rows' path as the task file names it, from that file's folder."""
-    return Path(os.path.relpath(public.resolve(), output.resolve().parent)).as_posix()

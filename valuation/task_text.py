@@ -16,6 +16,8 @@ from valuation.taskfile import (
     RatioSection,
 )
 
+SUM_RULE = ["# sum: updates are added up.", 'rule = "sum"']
+
 
 def render_draft(
     draft: Draft,
@@ -37,30 +39,66 @@ def render_draft(
     """
     target = draft.target
     lines = [
-        "# A task of Covalue. Once the vote has passed, nothing in it can change.",
-        "# Drafted from public rows; check every bound before you propose it.",
-        "",
-        f"title = {_text(title)}",
-        f"asset_class = {_text(asset_class)}",
-        "# Licence under which the trained weights are published.",
-        'licence = "CC-BY-NC-4.0; commercial use through the API"',
+        *title_lines(
+            title, asset_class, "Drafted from public rows; check every bound before you propose it."
+        ),
         "# Every row of this file is public. It shapes features, scaling and the starting model.",
-        f"public_rows = {_text(public_rows)}",
+        f"public_rows = {toml_text(public_rows)}",
         "",
         "[target]",
-        f"column = {_text(target.column)}",
-        f"currency = {_text(target.currency)}",
+        f"column = {toml_text(target.column)}",
+        f"currency = {toml_text(target.currency)}",
         "# log: errors count in per cent; linear: in the currency.",
-        f"scale = {_text(target.scale)}",
+        f"scale = {toml_text(target.scale)}",
         "# Rows outside the bounds are refused; estimates stay within them.",
-        f"lower = {_number(target.lower)}",
-        f"upper = {_number(target.upper)}",
+        f"lower = {toml_number(target.lower)}",
+        f"upper = {toml_number(target.upper)}",
     ]
     if draft.remarks:
         lines += ["", *(f"# {_one_line(remark)}" for remark in draft.remarks)]
     for feature in draft.features:
         lines += ["", "[[feature]]", *_feature(feature)]
-    lines += [
+    lines += settings_lines(
+        family=family,
+        rounds=30 if family == "kernel" else 150,
+        rule=_rule(draft, family),
+        public_n=public_n,
+        contributors=contributors,
+        epsilon=epsilon,
+        coordinator=coordinator,
+    )
+    return "\n".join(lines)
+
+
+def title_lines(title: str, asset_class: str, origin: str) -> list[str]:
+    """The head of a task file; `origin` says where it comes from and what to do with it."""
+    return [
+        "# A task of Covalue. Once the vote has passed, nothing in it can change.",
+        f"# {origin}",
+        "",
+        f"title = {toml_text(title)}",
+        f"asset_class = {toml_text(asset_class)}",
+        "# Licence under which the trained weights are published.",
+        'licence = "CC-BY-NC-4.0; commercial use through the API"',
+    ]
+
+
+def settings_lines(
+    *,
+    family: str,
+    rounds: int,
+    rule: list[str],
+    public_n: int,
+    contributors: int,
+    epsilon: float,
+    coordinator: str,
+) -> list[str]:
+    """What follows the features in a task file: unit, privacy, model, aggregation, terms.
+
+    Args:
+        rule: the lines of the aggregation rule.
+    """
+    return [
         "",
         "[unit]",
         "# What one record means for privacy: 'row', or 'column' for all rows of one property or",
@@ -70,24 +108,24 @@ def render_draft(
         "",
         "[privacy]",
         "# What the whole task may reveal of one unit; lower is safer.",
-        f"epsilon = {_number(epsilon)}",
+        f"epsilon = {toml_number(epsilon)}",
         "# Probability of a worse loss; keep it well below 1 / public_n.",
         "delta = 1e-6" if public_n >= 100_000 else "delta = 1e-5",
-        f"rounds = {30 if family == 'kernel' else 150}",
+        f"rounds = {rounds}",
         "# How many units all contributors are expected to bring together (a public guess).",
         f"public_n = {public_n}",
         f"expected_contributors = {contributors}",
         "",
         "[model]",
         "# kernel: needs public rows, the better choice with them. mlp: a small neural network.",
-        f"family = {_text(family)}",
+        f"family = {toml_text(family)}",
         "# Widths of the hidden layers (mlp only).",
         "hidden = [32]",
         "# Of landmarks and initial weights.",
         "seed = 0",
         "",
         "[aggregation]",
-        *_rule(draft, family),
+        *rule,
         "# An update that is larger than so many units can make it is excluded.",
         f"max_units = {public_n}",
         "",
@@ -99,7 +137,7 @@ def render_draft(
         "",
         "[terms]",
         "# The account that will coordinate.",
-        f"coordinator = {_text(coordinator)}",
+        f"coordinator = {toml_text(coordinator)}",
         "# Tokens.",
         'coordinator_bond = "1000"',
         'budget = "10000"',
@@ -125,14 +163,13 @@ def render_draft(
         "# `covalue task seal ROWS.csv --holder 0x...` writes these lines (docs/SPEC.md).",
         "",
     ]
-    return "\n".join(lines)
 
 
 def _rule(draft: Draft, family: str) -> list[str]:
     """What draws on the place of a row needs one: elsewhere updates are added up."""
     located = any(isinstance(feature, LocationSection) for feature in draft.features)
     if family != "kernel" or not located:
-        return ["# sum: updates are added up.", 'rule = "sum"']
+        return SUM_RULE
     return [
         "# wiener: each contributor first sends a noisy histogram of where its units lie, and its",
         "# updates then count where they can tell something. sum: updates are added up.",
@@ -145,43 +182,43 @@ def _feature(feature: FeatureSection) -> list[str]:
         case NumberSection():
             return [
                 'kind = "number"',
-                f"column = {_text(feature.column)}",
-                f"scale = {_text(feature.scale)}",
-                f"lower = {_number(feature.lower)}",
-                f"upper = {_number(feature.upper)}",
-                f"missing = {_text(feature.missing)}",
+                f"column = {toml_text(feature.column)}",
+                f"scale = {toml_text(feature.scale)}",
+                f"lower = {toml_number(feature.lower)}",
+                f"upper = {toml_number(feature.upper)}",
+                f"missing = {toml_text(feature.missing)}",
             ]
         case RatioSection():
             return [
                 "# The logarithm of one number over the other; both move together.",
                 'kind = "ratio"',
-                f"numerator = {_text(feature.numerator)}",
-                f"denominator = {_text(feature.denominator)}",
+                f"numerator = {toml_text(feature.numerator)}",
+                f"denominator = {toml_text(feature.denominator)}",
             ]
         case CategorySection():
             return [
                 'kind = "category"',
-                f"column = {_text(feature.column)}",
-                f"values = [{', '.join(_text(value) for value in feature.values)}]",
+                f"column = {toml_text(feature.column)}",
+                f"values = [{', '.join(toml_text(value) for value in feature.values)}]",
                 "# Whether unknown and empty values are taken as one more value, or refused.",
                 f"other = {'true' if feature.other else 'false'}",
             ]
         case DateSection():
             return [
                 'kind = "date"',
-                f"column = {_text(feature.column)}",
+                f"column = {toml_text(feature.column)}",
                 f"first = {feature.first.isoformat()}",
                 f"last = {feature.last.isoformat()}",
             ]
         case LocationSection():
             return [
                 'kind = "location"',
-                f"latitude = {_text(feature.latitude)}",
-                f"longitude = {_text(feature.longitude)}",
-                f"south = {_number(feature.south)}",
-                f"north = {_number(feature.north)}",
-                f"west = {_number(feature.west)}",
-                f"east = {_number(feature.east)}",
+                f"latitude = {toml_text(feature.latitude)}",
+                f"longitude = {toml_text(feature.longitude)}",
+                f"south = {toml_number(feature.south)}",
+                f"north = {toml_number(feature.north)}",
+                f"west = {toml_number(feature.west)}",
+                f"east = {toml_number(feature.east)}",
                 *_places(feature),
             ]
 
@@ -190,7 +227,7 @@ def _places(feature: LocationSection) -> list[str]:
     lines: list[str] = []
     if feature.center is not None:
         latitude, longitude = feature.center
-        lines.append(f"center = [{_number(latitude)}, {_number(longitude)}]")
+        lines.append(f"center = [{toml_number(latitude)}, {toml_number(longitude)}]")
     if feature.scale_metres is not None:
         lines.append("# Median distance from the centre.")
         lines.append(f"scale_metres = {feature.scale_metres}")
@@ -200,12 +237,12 @@ def _places(feature: LocationSection) -> list[str]:
     return lines
 
 
-def _text(value: str) -> str:
-    """A TOML basic string; JSON's escapes are a subset of TOML's, but for DEL."""
+def toml_text(value: str) -> str:
+    """A TOML basic string of `value`; JSON's escapes are a subset of TOML's, but for DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _number(value: float) -> str:
+def toml_number(value: float) -> str:
     """Plain digits, with a point where it is no whole number."""
     if abs(value) < 1e15 and value == int(value):  # NaN and infinity are no integers
         return str(int(value))

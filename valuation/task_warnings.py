@@ -37,9 +37,13 @@ def task_warnings(plan: Blueprint) -> list[str]:
             "will be one width for all, from the rows that judge, and no confidence"
         )
     if len(taskfile.part) < 2:
+        instead = (
+            "the public rows may decide the payouts"
+            if plan.public is not None
+            else "and no public rows nothing may judge updates, and then nobody is paid"
+        )
         found.append(
-            f"{len(taskfile.part)} sealed validation parts; with fewer than two holders the public "
-            "rows may decide the payouts"
+            f"{len(taskfile.part)} sealed validation parts; with fewer than two holders {instead}"
         )
     if len({part.holder.lower() for part in taskfile.part}) < len(taskfile.part):
         found.append("one account holds two sealed parts")
