@@ -43,7 +43,8 @@ def validate(
     """
     from dao.store import MemoryStore
     from privacy import accounting
-    from valuation.build import draw_blueprint, validate_taskfile
+    from valuation.blueprint import draw_blueprint
+    from valuation.build import validate_taskfile
 
     taskfile, public = load_taskfile(file)
     findings = validate_taskfile(taskfile, public, accounting=accounting)

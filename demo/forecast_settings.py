@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dao.errors import InputError
 from dao.records import Task
 from privacy.accounting import SURVEY_SHARE, epsilon_of_mu
-from valuation.build import training_rounds
+from valuation.blueprint import training_rounds
 from valuation.taskfile import TaskFile
 
 MOST_CONTRIBUTORS = 10_000

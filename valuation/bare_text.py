@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from valuation.build import BARE_ROUNDS
+from valuation.blueprint import BARE_ROUNDS
 from valuation.task_text import SUM_RULE, settings_lines, title_lines, toml_text
 from valuation.taskfile import ZERO_ACCOUNT
 

@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from valuation.blueprint import Blueprint
 from valuation.silent_columns import silent_columns
 from valuation.taskfile import ZERO_ACCOUNT
-
-if TYPE_CHECKING:
-    from valuation.build import Blueprint
 
 _EPSILON_WARNING = 10.0
 

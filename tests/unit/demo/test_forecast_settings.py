@@ -12,7 +12,7 @@ from demo.forecast_settings import MOST_SETTINGS, Setting, settings_of, taskfile
 from demo.market import TARGET, generate_market
 from privacy import accounting
 from tests.unit.valuation.valuation_world import HAND
-from valuation.build import draw_blueprint
+from valuation.blueprint import draw_blueprint
 from valuation.draft import draft_task
 from valuation.rows import parse_csv
 from valuation.task_text import render_draft

@@ -14,7 +14,7 @@ from valuation_world import sales
 
 from cli.commands import load_command
 from valuation.bare_text import with_examples
-from valuation.build import BARE_ROUNDS
+from valuation.blueprint import BARE_ROUNDS
 from valuation.taskfile import parse_taskfile
 
 COORDINATOR = "0x" + "01" * 20

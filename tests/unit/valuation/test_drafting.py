@@ -10,7 +10,8 @@ from valuation_world import sales
 
 from dao.errors import InputError
 from privacy import accounting
-from valuation.build import draw_blueprint, validate_taskfile
+from valuation.blueprint import draw_blueprint
+from valuation.build import validate_taskfile
 from valuation.draft import Draft, draft_task
 from valuation.rows import parse_csv
 from valuation.task_text import render_draft

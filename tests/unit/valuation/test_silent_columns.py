@@ -9,7 +9,8 @@ import pytest
 from valuation_world import sales
 
 from privacy import accounting
-from valuation.build import draw_blueprint, validate_taskfile
+from valuation.blueprint import draw_blueprint
+from valuation.build import validate_taskfile
 from valuation.draft import draft_task
 from valuation.encode import attribute_names
 from valuation.landmarks import synthetic_rows

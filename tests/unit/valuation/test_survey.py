@@ -14,7 +14,7 @@ from valuation_world import sales
 from dao.errors import RecordError, TaskError
 from privacy import accounting
 from rounds.wiener import Landscape, wiener_rule
-from valuation.build import Blueprint, draw_blueprint
+from valuation.blueprint import Blueprint, draw_blueprint
 from valuation.covariance import covariance
 from valuation.draft import draft_task
 from valuation.encode import Encoded

@@ -9,7 +9,8 @@ from valuation_world import HAND, Blobs, sales
 from dao.errors import TaskError
 from dao.records import Task
 from privacy import accounting
-from valuation.build import build_task, draw_blueprint, validate_taskfile
+from valuation.blueprint import draw_blueprint
+from valuation.build import build_task, validate_taskfile
 from valuation.draft import draft_task
 from valuation.loading import load_family
 from valuation.task_text import render_draft

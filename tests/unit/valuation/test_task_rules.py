@@ -12,7 +12,8 @@ from valuation_world import Blobs, sales
 from dao.errors import RecordError, TaskError
 from dao.records import MAX_RULE_NUMBERS, Task
 from privacy import accounting
-from valuation.build import draw_blueprint, fit_setup, validate_taskfile
+from valuation.blueprint import draw_blueprint
+from valuation.build import fit_setup, validate_taskfile
 from valuation.draft import draft_task
 from valuation.features import MAX_FEATURES, FitPlan
 from valuation.kernel import KernelFamily
