@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two readers of the same records, the product's audit and a verifier written from the pages of
+docs/ alone: both accept what was played, and both refuse what was changed afterwards.
+
+Kinds of places that only one of them can see:
+
+- the product alone looks into the model card (ratio studies, intervals, stretch: the verifier does
+  not recompute it) and compares the text `detail` of exclusions, which no page fixes;
+- the verifier alone looks at bitmaps and aggregate signatures of co-signers, in the calls that
+  brought them: for the product the contract has checked them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.independent.canonical import cid_of, cid_of_record, sha256
+from tests.independent.facts import Differs
+from tests.independent.forging import Forger, Leaf, at, leaves
+from tests.independent.liar_town import LIAR, PLANS, Federation
+from tests.independent.verdicts import HeldStore, other_value, product_says, verifier_says
+from tests.independent.verifier import verify
+
+RAW_FLIPS, FIELDS = 24, {"newton": 20, "wiener": 8, "adam": 8}
+
+
+@pytest.fixture(params=list(PLANS))
+def federation(request: pytest.FixtureRequest) -> Federation:
+    """Each of the three."""
+    found: Federation = request.getfixturevalue(request.param)
+    return found
+
+
+@dataclasses.dataclass
+class Judges:
+    """Both readers of one federation."""
+
+    federation: Federation
+    store: HeldStore
+    patch: pytest.MonkeyPatch
+
+    def say(self, blocks: dict[str, bytes], forged: Any = None) -> tuple[str, str]:
+        """What product and verifier find; empty where nothing differs."""
+        chain = self.federation.chain if forged is None else forged.chain
+        seen = self.federation.seen if forged is None else forged.seen
+        self.store.hold(blocks)
+        product = product_says(self.federation, self.store, seen, self.patch)
+        return product, verifier_says(chain, blocks)
+
+
+@pytest.fixture
+def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes both readers for a federation."""
+
+    def made(federation: Federation) -> Judges:
+        return Judges(federation, HeldStore(tmp_path / "store", federation.blocks), monkeypatch)
+
+    return made
+
+
+def test_both_accept_what_was_played(federation: Federation, judges: Any) -> None:
+    assert judges(federation).say(federation.blocks) == ("", "")
+
+
+def test_every_model_is_recomputed_bit_for_bit_by_the_rule_sum(
+    newton: Federation, adam: Federation
+) -> None:
+    for each in (newton, adam):
+        found = verify(each.chain, each.blocks, allow_seeded=True)
+        assert (found.rounds, found.off_by_one) == (each.plan.rounds, 0)
+
+
+def test_the_liar_is_excluded_for_each_lie(federation: Federation) -> None:
+    """Without this, acceptance would say little of the checks that decide exclusions."""
+    reasons = {}
+    for signed in Forger(federation).records:
+        for exclusion in signed["record"]["exclusions"]:
+            assert exclusion["contributor"] == federation.chain.roster[LIAR].account
+            reasons[signed["record"]["position"]["round"]] = exclusion["reason"]
+    known = {"poison": "judged", "old copy": "copy"}
+    told = {number: known.get(lie, lie) for number, lie in federation.plan.lies.items()}
+    assert reasons.items() >= told.items()
+
+
+def test_seeded_noise_is_excluded_where_it_is_not_allowed(newton: Federation) -> None:
+    with pytest.raises(Differs, match="should be excluded as seeded-noise"):
+        verify(newton.chain, newton.blocks, allow_seeded=False)
+
+
+@pytest.mark.promise(7)
+def test_promise_7_both_find_any_flipped_byte(newton: Federation, judges: Any) -> None:
+    chooser, both = random.Random(7), judges(newton)
+    for cid in chooser.choices(sorted(newton.blocks), k=RAW_FLIPS):
+        spoilt = bytearray(newton.blocks[cid])
+        place = chooser.randrange(len(spoilt))
+        spoilt[place] ^= chooser.randrange(1, 256)
+        product, verifier = both.say({**newton.blocks, cid: bytes(spoilt)})
+        assert product, f"byte {place} of {cid}"
+        assert verifier, f"byte {place} of {cid}"
+
+
+def _looked_into(path: Leaf) -> bool:
+    return "card" not in path and "detail" not in path
+
+
+def test_a_history_that_is_made_anew_without_a_change_is_the_same(federation: Federation) -> None:
+    forged = Forger(federation).forge()
+    assert forged.blocks == federation.blocks
+    assert forged.seen == federation.seen
+
+
+@pytest.mark.promise(7)
+def test_promise_7_both_agree_on_changed_fields_under_right_digests_and_signatures(
+    federation: Federation, judges: Any, request: pytest.FixtureRequest
+) -> None:
+    """One field of a record, a checkpoint or the report is changed, and all above it is made again
+    by a coordinator and a quorum of liars: so no digest gives it away."""
+    chooser, both, forger = random.Random(3), judges(federation), Forger(federation)
+    name = request.node.callspec.params["federation"]
+    documents = [f"record {number}" for number in range(1, len(forger.records) + 1)]
+    documents += [f"checkpoint {index}" for index in range(len(forger.checkpoints))]
+    documents += ["report"] * 3
+    refused = 0
+    for _ in range(FIELDS[name]):
+        document = chooser.choice(documents)
+        path = chooser.choice([p for p in leaves(forger.document(document)) if _looked_into(p)])
+        value = other_value(at(forger.document(document), path), chooser)
+        forged = forger.forge(document, (path, value), resign=chooser.random() < 0.5)
+        product, verifier = both.say(forged.blocks, forged)
+        assert bool(product) == bool(verifier), (document, path, value, product, verifier)
+        refused += bool(product)
+    assert refused > FIELDS[name] / 2
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize(("steps", "accepted"), [(1, True), (-1, True), (2, False)])
+def test_promise_6_both_take_a_model_within_one_step_of_the_grid(
+    newton: Federation, judges: Any, steps: int, accepted: bool
+) -> None:
+    model = Forger(newton).checkpoints[-1]["model"]["cid"]
+    theta = np.frombuffer(newton.blocks[model], "<i8").copy()
+    theta[5] += steps
+    forged = Forger(newton).forge(blob=(model, theta.tobytes()))
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    assert (not product, not verifier) == (accepted, accepted), (product, verifier)
+
+
+@pytest.mark.parametrize(
+    ("number", "excluded", "accepted"),
+    [(1, True, True), (2, True, True), (3, True, True), (4, True, False), (4, False, False)],
+)
+def test_both_agree_on_another_update_under_a_right_receipt(
+    newton: Federation, judges: Any, number: int, excluded: bool, accepted: bool
+) -> None:
+    """What a copy, a wrong event or too long a vector holds beside that changes nothing; what
+    counts or is judged does."""
+    record = Forger(newton).document(f"record {number}")
+    receipt = record["exclusions"][0]["receipt"] if excluded else record["receipts"][0]
+    cid = receipt["body"]["update"]["cid"]
+    update = np.frombuffer(newton.blocks[cid], "<i8").copy() if cid in newton.blocks else None
+    if update is None:
+        pytest.fail(f"the {number}th update of the liar is not published")
+    update[11] += 1000 if number == 4 else 1
+    forged = Forger(newton).forge(blob=(cid, update.tobytes()))
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    assert (not product, not verifier) == (accepted, accepted), (product, verifier)
+
+
+def test_the_product_alone_looks_into_the_card_and_the_words(
+    newton: Federation, judges: Any
+) -> None:
+    forger, both = Forger(newton), judges(newton)
+    for document, path, value in (
+        ("report", ("card", "rows_judged"), 81),
+        ("record 3", ("exclusions", 0, "detail"), "too long"),
+    ):
+        forged = forger.forge(document, (path, value))
+        product, verifier = both.say(forged.blocks, forged)
+        assert product
+        assert not verifier
+
+
+def test_the_verifier_alone_looks_at_who_co_signed(newton: Federation) -> None:
+    chain = newton.chain
+    stretch, final = chain.stretches[0], chain.final
+    assert stretch.cosigned is not None
+    assert final.cosigned is not None
+    of_final = dataclasses.replace(stretch.cosigned, signature=final.cosigned.signature)
+    for cosigned, said in (
+        (dataclasses.replace(stretch.cosigned, signers=0b1111), "does not fit"),
+        (dataclasses.replace(stretch.cosigned, signers=0b1001), "fewer co-signers"),
+        (dataclasses.replace(stretch.cosigned, signers=0b101101), "nobody of the roster"),
+        (of_final, "does not fit"),
+    ):
+        forged = dataclasses.replace(stretch, cosigned=cosigned)
+        stretches = (forged, *chain.stretches[1:])
+        found = verifier_says(dataclasses.replace(chain, stretches=stretches), newton.blocks)
+        assert found.startswith("checkpoint 0")
+        assert said in found
+
+
+def test_numbers_on_chain_that_are_not_the_reports_are_found(newton: Federation) -> None:
+    chain, final = newton.chain, dataclasses.replace(newton.chain.final, cosigned=None)
+    for change in (
+        {"payout_total": final.payout_total + 1},
+        {"epsilon_micro": final.epsilon_micro - 1},
+        {"payout_root": final.share_root},
+        {"share_root": final.payout_root},
+    ):
+        false = dataclasses.replace(chain, final=dataclasses.replace(final, **change))
+        assert verifier_says(false, newton.blocks).startswith("chain, ")
+
+
+def test_a_task_that_is_not_canonical_is_refused(newton: Federation) -> None:
+    """Also where its digest fits what the chain says."""
+    task = json.loads(newton.blocks[cid_of_record(newton.chain.task)])
+    data = json.dumps(task).encode()
+    chain = dataclasses.replace(newton.chain, task=sha256(data))
+    assert "canonical" in verifier_says(chain, {**newton.blocks, cid_of(data): data})
