@@ -27,6 +27,8 @@ from tests.independent.wiener import Wiener
 
 Rule = Newton | Adam | Wiener
 NOT_ANSWERED = ("bad-signature", "wrong-position")
+# the last weights that were computed: task digest (it names the set-up) and histograms make them
+_weighed: dict[tuple[str, bytes], Wiener] = {}
 
 
 @dataclass
@@ -229,7 +231,11 @@ class Walk:
         histograms = np.zeros((len(self.accounts), kind.length))
         for place, update in updates.items():
             histograms[place] = np.array(update, dtype=float) * 2.0**-kind.bits
-        self.rule = Wiener(self.terms, self.setup, histograms)
+        key = (self.chain.task, histograms.tobytes())
+        if key not in _weighed:
+            _weighed.clear()
+            _weighed[key] = Wiener(self.terms, self.setup, histograms)
+        self.rule = _weighed[key]
 
     def _advance(self, number: int, updates: dict[int, Integers], after: Array) -> None:
         kind = self.terms.kind(number)

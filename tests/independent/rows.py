@@ -15,7 +15,7 @@ import numpy as np
 
 from tests.independent.facts import Differs
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, np.dtype[Any]]
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 NOTHING = {"", "na", "n/a", "nan", "null", "none"}
 METRES = 6371008.8 * math.pi / 180

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a kernel task and of noise in each one's name, docs/spec/rewards.md §1 to §3."""
+"""Scores of stretches and of noise in each one's name, docs/spec/rewards.md §2 and §3."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.independent import coalitions
 from tests.independent.facts import must
 from tests.independent.families import JudgingRows
+from tests.independent.judging import player_update
 from tests.independent.records import RoundDone, Walk
 from tests.independent.rows import Array
 from tests.independent.steps import Adam, Walked
@@ -19,15 +21,18 @@ from tests.independent.terms import near
 
 @dataclass(frozen=True)
 class Stretched:
-    """What a stretch comes to: r - what is left at its base, and q of each contributor."""
+    """What a stretch comes to: theta_base, phi of each contributor (K x d) and of noise players."""
 
-    rest: Array
-    q: Array
+    base: Array
+    phis: Array
+    players: list[Array]
 
 
 def _public_gradient(walk: Walk, rows: JudgingRows, done: RoundDone) -> Array:
     """The exact clipped gradient sum of public rows at a round's base; every row is a unit."""
     theta = done.base[0].astype(float) * walk.terms.step
+    if walk.terms.adam:
+        return coalitions.clipped_sum(walk.terms.record, theta, rows, walk.terms.clip)
     residual = rows.inputs @ theta - rows.residuals
     huber = walk.terms.record["model"]["huber_micro"] / 1e6
     if huber:
@@ -38,34 +43,38 @@ def _public_gradient(walk: Walk, rows: JudgingRows, done: RoundDone) -> Array:
     return found
 
 
-def walk_stretch(
-    walk: Walk, rounds: list[RoundDone], judging: JudgingRows, public: JudgingRows | None
-) -> Stretched:
-    """Displacements of a stretch, on the rows that judge."""
-    size, count = walk.terms.record["model"]["parameters"], len(walk.accounts)
+def walk_stretch(walk: Walk, rounds: list[RoundDone], public: JudgingRows | None) -> Stretched:
+    """Displacements of a stretch."""
+    rule, terms = walk.rule, walk.terms
+    size, count = terms.record["model"]["parameters"], len(walk.accounts)
     walked = [Walked.zero(size) for _ in range(count)]
     of_public = Walked.zero(size)
+    players = [Walked.zero(size)] * (terms.record["aggregation"]["noise_players"] * terms.adam)
     for done in rounds:
-        bits = walk.terms.kind(done.number).bits
+        kind = terms.kind(done.number)
         for place in range(count):
-            own = np.array(done.updates.get(place, [0] * size), dtype=float) * 2.0**-bits
-            walked[place] = walk.rule.advance(done.number, walked[place], own, done.after, place)
+            own = np.array(done.updates.get(place, [0] * size), dtype=float) * 2.0**-kind.bits
+            walked[place] = rule.advance(done.number, walked[place], own, done.after, place)
             if walk.accounts[place] in done.fallen:
                 walked[place] = Walked.zero(size)
+        for player, each in enumerate(players):
+            own = player_update(walk.chain.task, kind, done.number, player)
+            players[player] = rule.advance(done.number, each, own, done.after, None)
         if public is not None:
             own = _public_gradient(walk, public, done)
-            of_public = walk.rule.advance(done.number, of_public, own, done.after, None)
-    theta = rounds[-1].after[0].astype(float) * walk.terms.step
+            of_public = rule.advance(done.number, of_public, own, done.after, None)
+    theta = rounds[-1].after[0].astype(float) * terms.step
     phis = np.array([each.phi for each in walked])
     base = theta - phis.sum(axis=0) + of_public.phi
-    return Stretched(judging.residuals - judging.inputs @ base, judging.inputs @ phis.T)
+    return Stretched(base, phis, [each.phi for each in players])
 
 
-def shapley(stretched: Stretched) -> Array:
-    """Closed form, one score for each contributor."""
-    all_q = stretched.q.sum(axis=1)
-    found: Array = stretched.q.T @ (2 * stretched.rest - all_q) / len(stretched.rest)
-    return found
+def closed_form(judging: JudgingRows, stretched: Stretched) -> tuple[Array, Array]:
+    """Shapley values of a linear module, and 2 r - sum of q."""
+    q = judging.inputs @ stretched.phis.T
+    rest = judging.residuals - judging.inputs @ stretched.base
+    pull: Array = 2 * rest - q.sum(axis=1)
+    return q.T @ pull / len(rest), pull
 
 
 def _probes(walk: Walk, first: int, n: int) -> Array:
@@ -81,7 +90,7 @@ def _probes(walk: Walk, first: int, n: int) -> Array:
 
 
 def noise_moments(
-    walk: Walk, rounds: list[RoundDone], judging: JudgingRows, stretched: Stretched, first: int
+    walk: Walk, rounds: list[RoundDone], judging: JudgingRows, pull: Array, first: int
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of what noise alone scores in each contributor's name;
     `first` is the first round of the checkpoint, be it a survey."""
@@ -95,7 +104,7 @@ def noise_moments(
         onward = onward @ kept
     probes = _probes(walk, first, n)
     m = len(probes)
-    c = X.T @ (2 * stretched.rest - stretched.q.sum(axis=1)) / n
+    c = X.T @ pull / n
     noise = (walk.terms.sigma * walk.terms.clip) ** 2
     means, deviations = [], []
     for place in range(len(walk.accounts)):
@@ -108,6 +117,16 @@ def noise_moments(
     return means, deviations
 
 
+def _by_coalitions(
+    walk: Walk, judging: JudgingRows, stretched: Stretched
+) -> tuple[list[float], list[float], list[float]]:
+    """Scores, means and deviations of the mlp; noise is the same in everybody's name."""
+    task, base, phis = walk.terms.record, stretched.base, stretched.phis
+    full, count = base + phis.sum(axis=0), len(phis)
+    mean, deviation = coalitions.noise_moments(task, judging, base, full, stretched.players)
+    return coalitions.shapley(task, judging, base, phis), [mean] * count, [deviation] * count
+
+
 def hold_stretches(
     walk: Walk, recorded: list[Any], judging: JudgingRows, public: JudgingRows | None
 ) -> None:
@@ -118,10 +137,15 @@ def hold_stretches(
         training = [each for each in walk.done if each.number > walk.terms.surveys]
         rounds = [each for each in training if each.number in ends]
         must(bool(rounds), place, "stretches without training are beyond this verifier")
-        stretched = walk_stretch(walk, rounds, judging, public)
-        means, deviations = noise_moments(walk, rounds, judging, stretched, ends[0])
+        stretched = walk_stretch(walk, rounds, public)
+        if walk.terms.adam:
+            scores, means, deviations = _by_coalitions(walk, judging, stretched)
+        else:
+            shares, pull = closed_form(judging, stretched)
+            scores = shares.tolist()
+            means, deviations = noise_moments(walk, rounds, judging, pull, ends[0])
         for name, values in (
-            ("scores_pico", shapley(stretched)),
+            ("scores_pico", scores),
             ("noise_means_pico", means),
             ("noise_deviations_pico", deviations),
         ):

@@ -36,6 +36,11 @@ Signed = tuple[bytes, bytes, bytes]  # key, message, signature
 _known: set[Signed] = set()
 
 
+def forget() -> None:
+    """Look at every signature anew."""
+    _known.clear()
+
+
 def _word(value: int | str | bytes) -> bytes:
     """abi.encode of a uint256, an address or a bytes32 in hex."""
     if isinstance(value, bytes):

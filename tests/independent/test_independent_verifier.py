@@ -94,16 +94,40 @@ def test_seeded_noise_is_excluded_where_it_is_not_allowed(newton: Federation) ->
         verify(newton.chain, newton.blocks, allow_seeded=False)
 
 
+def _needed(federation: Federation) -> list[str]:
+    """CIDs that must be published, in an order that is the same in every run."""
+    found = {place: cid for cid, place in federation.played.published().items()}
+    for signed in Forger(federation).records:
+        for exclusion in signed["record"]["exclusions"]:
+            if exclusion["reason"] in ("copy", "norm", "out-of-range", "judged"):
+                update = exclusion["receipt"]["body"]["update"]["cid"]
+                found[f"round {signed['record']['position']['round']}, excluded"] = update
+    return [found[place] for place in sorted(found)]
+
+
+def _flipped(data: bytes, chooser: random.Random) -> bytes:
+    spoilt = bytearray(data)
+    spoilt[chooser.randrange(len(spoilt))] ^= chooser.randrange(1, 256)
+    return bytes(spoilt)
+
+
 @pytest.mark.promise(7)
 def test_promise_7_both_find_any_flipped_byte(newton: Federation, judges: Any) -> None:
     chooser, both = random.Random(7), judges(newton)
-    for cid in chooser.choices(sorted(newton.blocks), k=RAW_FLIPS):
-        spoilt = bytearray(newton.blocks[cid])
-        place = chooser.randrange(len(spoilt))
-        spoilt[place] ^= chooser.randrange(1, 256)
-        product, verifier = both.say({**newton.blocks, cid: bytes(spoilt)})
-        assert product, f"byte {place} of {cid}"
-        assert verifier, f"byte {place} of {cid}"
+    for cid in chooser.sample(_needed(newton), k=RAW_FLIPS):
+        blocks = {**newton.blocks, cid: _flipped(newton.blocks[cid], chooser)}
+        product, verifier = both.say(blocks)
+        assert product, cid
+        assert verifier, cid
+
+
+def test_neither_looks_at_blocks_that_nothing_needs(newton: Federation, judges: Any) -> None:
+    """What the liar's vault had left in the store before its owner sent something else."""
+    chooser, needed = random.Random(8), set(_needed(newton))
+    others = {cid: data for cid, data in newton.blocks.items() if cid not in needed}
+    assert others
+    spoilt = {cid: _flipped(data, chooser) for cid, data in others.items()}
+    assert judges(newton).say({**newton.blocks, **spoilt}) == ("", "")
 
 
 def _looked_into(path: Leaf) -> bool:
@@ -171,6 +195,22 @@ def test_both_agree_on_another_update_under_a_right_receipt(
     forged = Forger(newton).forge(blob=(cid, update.tobytes()))
     product, verifier = judges(newton).say(forged.blocks, forged)
     assert (not product, not verifier) == (accepted, accepted), (product, verifier)
+
+
+def test_both_hold_recorded_scores_against_recomputed_ones(
+    federation: Federation, judges: Any
+) -> None:
+    """A millionth more than the tolerance, in the first and in the last stretch."""
+    forger, both = Forger(federation), judges(federation)
+    for stretch in (0, len(forger.report["stretches"]) - 1):
+        for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
+            path = ("stretches", stretch, name, 2)
+            score = at(forger.report, path)
+            over = 1001 + abs(score) // 10**6 + 5
+            forged = forger.forge("report", (path, score + over))
+            product, verifier = both.say(forged.blocks, forged)
+            assert f"{name}[2]" in verifier
+            assert product
 
 
 def test_the_product_alone_looks_into_the_card_and_the_words(

@@ -2,7 +2,7 @@
 """A second reader of Covalue's records, written from docs/SPEC.md and docs/spec/ alone.
 
 Given what the chain shows of a finalised task and the published blocks, it recomputes all but: the
-model card, scores of the mlp, sampled steps, calibration. It shares no code with the product.
+model card, sampled steps, calibration. It shares no code with the product.
 """
 
 from __future__ import annotations
@@ -72,8 +72,7 @@ def _report(walk: Walk, task: Any, blocks: Blocks) -> None:
     rows = _judging_rows(walk, task, report, blocks)
     ends = [(each["first_round"], each["last_round"]) for each in report["stretches"]]
     must(ends == [(each.first, each.last) for each in chain.stretches], place, "stretches")
-    if not walk.terms.adam:
-        hold_stretches(walk, report["stretches"], rows, public_judges(walk.setup))
+    hold_stretches(walk, report["stretches"], rows, public_judges(walk.setup))
     _results(walk, task, report)
 
 
