@@ -10,7 +10,9 @@ from typing import Any
 MAX_DEPTH = 32
 """Nesting that is accepted. Records and requests need fewer than ten levels."""
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""One that never ends reaches to the end of the text: else each of its marks would be tried as the
+start of another, in quadratic time."""
 _BRACKET = re.compile(r"[\[\]{}]")
 
 

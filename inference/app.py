@@ -97,8 +97,7 @@ def create_app(
     async def valuations(request: Request) -> Valuations:
         """Send one row, or `{"rows": [...]}`; every row gets its own signed answer."""
         body = await read_body(request, bounds)
-        rows = parse_rows(body, max_rows=bounds.max_rows)
-        return await run_in_threadpool(value, rows)
+        return await run_in_threadpool(lambda: value(parse_rows(body, max_rows=bounds.max_rows)))
 
     @app.get(
         "/v1/models/current",

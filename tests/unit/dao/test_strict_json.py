@@ -49,6 +49,13 @@ def test_what_is_not_strict_json_is_refused(data: bytes) -> None:
         load_json(data)
 
 
+@pytest.mark.parametrize("tail", [b"", b"\\", b"[" * 40])
+def test_a_string_that_never_ends_is_refused_at_once(tail: bytes) -> None:
+    """A megabyte of escaped quotation marks: hours, were each tried as another beginning."""
+    with pytest.raises(ValueError):
+        load_json(b'"' + b'\\"' * 500_000 + tail)
+
+
 def test_a_record_of_nested_brackets_is_a_record_error() -> None:
     with pytest.raises(RecordError, match="levels deep"):
         BlobRef.parse(b"[" * 1_000_000)
