@@ -34,7 +34,7 @@ from rounds.score import (
     score_stretch,
     surveys_of,
 )
-from rounds.settle import check_scores, settle
+from rounds.settle import check_scores, check_stretches, settle
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
 from valuation.rows import check_frame, parse_csv
@@ -98,14 +98,12 @@ def make_report(given: ReportInput) -> ScoreReport:
 def check_report(recorded: ScoreReport, given: ReportInput) -> None:
     """Recompute a report and compare; ReplayMismatch names the place that differs."""
     sealed, judged_on, rows = _judges(given)
-    stretches = _scores(given, rows)
+    check_stretches(recorded, judged_on=judged_on, stretches=_scores(given, rows))
     expected = _assemble(
         given, judged_on, recorded.stretches, card=_card(given, sealed, rows, recorded.card)
     )
     check_scores(
         recorded,
-        judged_on=judged_on,
-        stretches=stretches,
         settlement=settle(
             given.task,
             task_id=given.place.task_id,

@@ -7,18 +7,21 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from dao.errors import ReplayMismatch
 from dao.records import ContributorResult, RoundRecord, ScoreReport, StretchScores, Task
 from privacy.accounting import SAMPLED_STEP_MICRO, answered_epsilon_micro
 from rewards.merkle import Leaf, tree_root
 from rewards.payout import payouts_down, shares_wad_down
-from rounds.judge import check_pico, judged_out_in
+from rounds.judge import SCORE_STEP_PICO, check_pico, judged_out_in
 from rounds.phases import kind_of
 from rounds.replay import first_difference
 from rounds.score import JudgedOn
 
 NOISE_DEVIATIONS = 3
+MOST_LOUDNESS = 3
+"""Louder noise harms its sender more than luck can bring."""
 _LARGEST_PICO = 2**53 - 1
 _NOT_AN_ANSWER = ("bad-signature", "wrong-position")
 
@@ -109,13 +112,30 @@ def settle(
 
 
 def noise_threshold(means_pico: Sequence[int], deviations_pico: Sequence[int]) -> int:
-    """What a score must pass to be paid: 0, or 3 deviations above the mean of noise.
+    """What a score must pass to be paid: the most that 3 deviations above the mean of noise can be,
+    however loud the noise was in each stretch, up to `MOST_LOUDNESS` times what the task asks for.
 
-    Stretches have noise of their own, so means and variances add up. Pure noise passes with a
-    probability of about 0.1 %. Integers only: exact everywhere.
+    Noise a times as loud has the mean a^2 m and the deviation a s. Stretches have noise of their
+    own, so means and variances add up, and variance is best taken where it costs the least mean.
+    Pure noise passes with a probability of about 0.1 %. What a replay cannot tell from 0 is not
+    paid either. Integers only: exact everywhere.
     """
-    spread = math.isqrt(sum(each * each for each in deviations_pico))
-    return min(_LARGEST_PICO, max(0, sum(means_pico) + NOISE_DEVIATIONS * spread))
+    stretches = [
+        (max(0, -mean), deviation * deviation)
+        for mean, deviation in zip(means_pico, deviations_pico, strict=True)
+        if deviation > 0
+    ]
+    cost = variance = 0
+    for harm, square in sorted(stretches, key=lambda each: Fraction(each[0], each[1])):
+        wanted = MOST_LOUDNESS**2 * square
+        if harm > 0:
+            # Where one more unit of variance costs as much as it adds to 3 deviations.
+            enough = NOISE_DEVIATIONS**2 * square * square // (4 * harm * harm)
+            wanted = max(0, min(wanted, enough - variance))
+        variance += wanted
+        cost += harm * wanted // square
+    highest = NOISE_DEVIATIONS * math.isqrt(variance) - cost
+    return min(_LARGEST_PICO, max(SCORE_STEP_PICO * len(means_pico), highest))
 
 
 def rounds_answered(address: str, records: Sequence[RoundRecord]) -> tuple[int, ...]:
@@ -133,18 +153,11 @@ def rounds_answered(address: str, records: Sequence[RoundRecord]) -> tuple[int, 
     )
 
 
-def check_scores(
-    recorded: ScoreReport,
-    *,
-    judged_on: JudgedOn,
-    stretches: Sequence[StretchScores],
-    settlement: Settlement,
+def check_stretches(
+    recorded: ScoreReport, *, judged_on: JudgedOn, stretches: Sequence[StretchScores]
 ) -> None:
-    """Compare a report with what was recomputed; ReplayMismatch names the place.
-
-    `stretches` are recomputed and must lie within the tolerance of `rounds.judge`; `settlement`
-    was made from the recorded stretches and must be equal, but for `epsilon_step_micro`.
-    """
+    """Compare recorded scores with recomputed ones, which must lie within the tolerance of
+    `rounds.judge`, and be equal where nothing judged; ReplayMismatch names the place."""
     place = "score report, "
     _equal(place + "judged_on", recorded.judged_on, judged_on)
     _equal(place + "stretches", len(recorded.stretches), len(stretches))
@@ -154,9 +167,24 @@ def check_scores(
         _equal(here + "last_round", was.last_round, now.last_round)
         for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
             old, new = getattr(was, name), getattr(now, name)
-            _equal(here + name, len(old), len(new))
+            _equal(f"{here}{name}, length", len(old), len(new))
             for number, (one, other) in enumerate(zip(old, new, strict=True)):
+                if judged_on == "nothing":
+                    _equal(f"{here}{name}[{number}]", one, other)
                 check_pico(other, one, place=f"{here}{name}[{number}]")
+
+
+def check_scores(
+    recorded: ScoreReport,
+    *,
+    settlement: Settlement,
+) -> None:
+    """Compare a report with what was recomputed; ReplayMismatch names the place.
+
+    `stretches` were found by `check_stretches`; `settlement` was made from the recorded stretches
+    and must be equal, but for `epsilon_step_micro`.
+    """
+    place = "score report, "
     difference = first_difference(
         {
             "results": [each.model_dump(mode="json") for each in recorded.results],
