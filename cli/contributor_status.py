@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from dao.store import Store
     from fl_client.budget import Budget
 
-_WIDTH = 40
+_NARROWEST, _WIDEST = 8, 40
+_BESIDE = 60
+"""Columns that a terminal of 80 needs for what stands beside a bar."""
 _TRAINED = frozenset(
     {TaskState.REVEALING, TaskState.CLOSED, TaskState.FINALISED, TaskState.ABORTED}
 )
@@ -154,21 +156,22 @@ def tell_status(out: Console, found: dict[str, Any], budget: Budget) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("task", "rounds", "epsilon spent", "of"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
-    table.add_column("share of the budget")
+    table.add_column("share of the budget", no_wrap=True)
+    width = min(_WIDEST, max(_NARROWEST, out.width - _BESIDE))
     for task, told in zip(budget.tasks, found["tasks"], strict=True):
         table.add_row(
             Text(plain_text(f"{told['task']} {told['title']}")[:40]),
             f"{task.answered}/{task.rounds}",
             show_epsilon(task.spent_epsilon_micro),
             show_epsilon(task.epsilon_micro) + (" (ended)" if task.ended else ""),
-            bar(task.spent_share_micro, task.charged_share_micro),
+            bar(task.spent_share_micro, task.charged_share_micro, width=width),
         )
     table.add_row(
         Text("all", style="bold"),
         "",
         "",
         "",
-        bar(budget.spent_share_micro, budget.charged_share_micro),
+        bar(budget.spent_share_micro, budget.charged_share_micro, width=width),
     )
     out.print(table)
     line("█ spent  ▒ reserved  ░ left", "dim")
@@ -178,15 +181,18 @@ def tell_status(out: Console, found: dict[str, Any], budget: Budget) -> None:
         line(f"not held against the ledger: {text}", "yellow")
 
 
-def bar(spent_micro: int, charged_micro: int) -> Text:
-    """A share of the lifetime budget as a bar with its number; what is not zero is seen."""
-    spent, charged = (
-        min(_WIDTH, -(-share * _WIDTH // 10**6)) for share in (spent_micro, charged_micro)
-    )
+def bar(spent_micro: int, charged_micro: int, *, width: int) -> Text:
+    """A share of the lifetime budget as a bar of `width` cells with its number. What is spent,
+    reserved or left is seen, however little it is."""
+    spent, charged = (min(10**6, share) for share in (spent_micro, charged_micro))
+    reserves = charged > spent
+    filled = max(-(-charged * width // 10**6), -(-spent * width // 10**6) + reserves)
+    filled = min(filled, width - (charged < 10**6))
+    solid = min(-(-spent * width // 10**6), filled - reserves)
     text = Text()
-    text.append("█" * spent, style="cyan")
-    text.append("▒" * (charged - spent), style="yellow")
-    text.append("░" * (_WIDTH - charged), style="dim")
+    text.append("█" * solid, style="cyan")
+    text.append("▒" * (filled - solid), style="yellow")
+    text.append("░" * (width - filled), style="dim")
     text.append(f" {charged_micro / 10**4:.1f} %")
     return text
 
