@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dao.deployment import Contracts
 from dao.errors import InputError
 from dao.keystore import BlsKey, create_password
 from dao.settings import Settings
+from dao.strict_json import load_json
 from fl_client.enrol import PublicKeys, public_keys
 from fl_client.node_key import create_node_key, node_key_hash, public_pem
 from fl_client.opening import ACCOUNT, BLS_KEYSTORE, NODE_KEY, RECORDS, open_bls_key, read_account
@@ -111,7 +111,7 @@ def _keystore_address(settings: Settings) -> str:
             hint="give --account ADDRESS, or set account.keystore in covalue.toml",
         )
     try:
-        stated = json.loads(keystore.read_bytes())["address"]
+        stated = load_json(keystore.read_bytes())["address"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{keystore} does not state its address", hint="give --account ADDRESS"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dao.durable import fsync_folder
 from dao.errors import RecordError
+from dao.strict_json import load_json
 from fl_client.answers import write_all, write_durably, writing
 from fl_client.refusals import Code, Refused
 from privacy.ledger import LedgerState
@@ -179,7 +180,7 @@ class LedgerFile:
     def _read_witness(self) -> tuple[int, str]:
         """Length and head of the ledger that the witness has seen."""
         try:
-            seen = json.loads(self._witness.read_bytes())
+            seen = load_json(self._witness.read_bytes())
             length, head = seen["length"], seen["head"]
         except OSError as error:
             raise Refused(

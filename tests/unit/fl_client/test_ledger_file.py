@@ -209,6 +209,8 @@ def test_a_damaged_witness_or_an_unreadable_ledger_is_refused(tmp_path: Path) ->
         b'{"length":1e999,"head":"' + head + b'"}',
         b'{"length":-1,"head":"' + head + b'"}',
         b'{"length":4,"head":4}',
+        b"[" * 100_000,
+        b'{"length":4,"head":"' + head + b'","head":"' + head + b'"}',
         seen[:20],
     ):
         witness.write_bytes(damaged)
