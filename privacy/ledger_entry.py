@@ -24,8 +24,8 @@ GENESIS = "0" * 64
 class Reservation(Record):
     """What a task releases, as its policy says: all that its charge follows from."""
 
-    rounds: Positive
-    """Training rounds."""
+    rounds: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    """Training rounds; bounded as a task's are, for a charge is added up round by round."""
     noise_multiplier_micro: Positive
     survey_noise_micro: Count
     calibration_noise_micro: Count

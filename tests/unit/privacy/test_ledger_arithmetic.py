@@ -8,6 +8,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dao.errors import BudgetError, RecordError, VaultRefusal
 from dao.records import PrivacyPolicy
@@ -213,3 +214,23 @@ def test_entries_hold_what_their_kind_needs() -> None:
     for field, value in (("reservation", None), ("order", 1), ("kind", "release")):
         with pytest.raises(ValueError, match="reserve|release"):
             LedgerEntry.model_validate(reserve | {field: value})
+
+
+def test_a_line_may_not_reserve_more_rounds_than_a_task_may_have() -> None:
+    """Rounds are added up one by one: a line that names 600 billion would take all memory."""
+    longest = policy(5.0).model_copy(update={"rounds": 10_000})
+    entry = EMPTY.reserve(
+        task_digest=digest("long"),
+        policy=PrivacyPolicy.model_validate(longest.model_dump()),
+        limit=LifetimeLimit(epsilon_micro=10**12, delta_e12=DELTA),
+    )
+    assert entry is not None
+    line = entry.canonical()
+    assert EMPTY.apply(LedgerEntry.parse(line)).length == 1
+    for rounds in (10_001, 600_000_000_000):
+        with pytest.raises(ValidationError, match="rounds"):
+            PrivacyPolicy.model_validate({**longest.model_dump(), "rounds": rounds})
+        changed = line.replace(b'"rounds":10000', f'"rounds":{rounds}'.encode())
+        assert changed != line
+        with pytest.raises(RecordError, match=r"reservation\.rounds.*10000"):
+            LedgerEntry.parse(changed)
