@@ -22,6 +22,7 @@ from dao.errors import RecordError
 from dao.strict_json import load_json
 from fl_client.answers import write_all, write_durably, writing
 from fl_client.refusals import Code, Refused
+from fl_client.regular_file import read_regular
 from privacy.ledger import LedgerState
 from privacy.ledger_entry import GENESIS, LedgerEntry
 
@@ -108,7 +109,7 @@ class LedgerFile:
     def _read(self) -> bool:
         """Take in the whole lines of the file; true where a last one without its end follows."""
         try:
-            data = self._path.read_bytes() if self._path.exists() else b""
+            data = read_regular(self._path) or b""
         except OSError as error:
             raise Refused(
                 Code.LEDGER, f"cannot read {self._path}: {error.strerror}", hint=_WAY_OUT
@@ -149,7 +150,8 @@ class LedgerFile:
             fsync_folder(self._path.parent)
 
     def _check_witness(self, *, torn: bool) -> None:
-        if not self._witness.exists():
+        seen = self._read_witness()
+        if seen is None:
             if self._state.length:
                 raise Refused(
                     Code.LEDGER,
@@ -159,7 +161,7 @@ class LedgerFile:
                 )
             self._write_witness()
             return
-        length, head = self._read_witness()
+        length, head = seen
         if length > self._state.length:
             what = "it was cut short" if torn else "it is a restored backup, or was cut short"
             raise Refused(
@@ -177,17 +179,21 @@ class LedgerFile:
         if length < self._state.length:
             self._write_witness()
 
-    def _read_witness(self) -> tuple[int, str]:
-        """Length and head of the ledger that the witness has seen."""
+    def _read_witness(self) -> tuple[int, str] | None:
+        """Length and head of the ledger that the witness has seen; None where there is none."""
         try:
-            seen = load_json(self._witness.read_bytes())
-            length, head = seen["length"], seen["head"]
+            data = read_regular(self._witness)
         except OSError as error:
             raise Refused(
                 Code.LEDGER,
                 f"cannot read the witness {self._witness}: {error.strerror}",
                 hint="make it a file that you may read; or " + _REBUILD,
             ) from error
+        if data is None:
+            return None
+        try:
+            seen = load_json(data)
+            length, head = seen["length"], seen["head"]
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged_witness() from error
         if type(length) is not int or length < 0 or not isinstance(head, str):
@@ -205,9 +211,10 @@ class LedgerFile:
     def _known_length(self) -> int:
         """Entries that the witness has seen; 0 where it cannot tell."""
         try:
-            return self._read_witness()[0]
+            seen = self._read_witness()
         except Refused:
             return 0
+        return 0 if seen is None else seen[0]
 
     def _write_witness(self) -> None:
         seen = {"length": self._state.length, "head": self._state.head}
