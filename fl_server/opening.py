@@ -22,6 +22,9 @@ from fl_server.journal import Journal
 from rounds.exclusion import RosterMember
 from valuation.loading import load_family
 
+DEVNET_CHAIN_ID = 31337
+"""The local development chain's: whoever runs it can write on it what they like."""
+
 
 def open_context(
     settings: Settings,
@@ -72,10 +75,23 @@ def open_context(
             cosign=float(settings.coordinator.cosign_timeout_seconds),
         ),
         node_owners=read_node_owners(contracts, roster) if authenticated else {},
-        allow_seeded=settings.coordinator.allow_seeded_noise,
+        allow_seeded=takes_seeded_noise(
+            settings, authenticated=authenticated, chain_id=contracts.chain.chain_id
+        ),
         progress=progress,
         deployment_block=contracts.deployment.block,
     )
+
+
+def takes_seeded_noise(settings: Settings, *, authenticated: bool, chain_id: int) -> bool:
+    """Whether updates count whose noise came from a seed, which can be drawn again and taken off.
+
+    Only where `coordinator.allow_seeded_noise` says so, and in deployment (`authenticated`) only on
+    the development chain, where tests hold a deployment to its simulation; elsewhere never,
+    whatever the settings say.
+    """
+    in_earnest = authenticated and chain_id != DEVNET_CHAIN_ID
+    return settings.coordinator.allow_seeded_noise and not in_earnest
 
 
 def open_account(settings: Settings) -> LocalAccount:
