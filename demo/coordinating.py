@@ -14,12 +14,16 @@ from fl_server.certificates import create_certificates
 HOST = "127.0.0.1"
 
 
-def make_home(folder: DemoFolder, *, rpc_url: str, cast: Cast, deployment: bool) -> Settings:
+def make_home(
+    folder: DemoFolder, *, rpc_url: str, cast: Cast, deployment: bool, seeded: bool
+) -> Settings:
     """Settings of coordinator and API with their keystores, kept so that audit and serve work on
-    the run afterwards; with `deployment` a SuperLink's address and certificates too."""
+    the run afterwards; with `deployment` a SuperLink's address and certificates too. Noise from a
+    seed is taken only where `seeded`."""
     _make_account(folder, "coordinator", cast.coordinator)
     _make_account(folder, "api", cast.api)
     superlink = f'superlink_address = "{HOST}:{free_port()}"\n' if deployment else ""
+    noise = "allow_seeded_noise = true\n" if seeded else ""
     folder.settings.write_text(
         f"""[chain]
 rpc_url = "{rpc_url}"
@@ -31,8 +35,7 @@ keystore = "coordinator.json"
 password_file = "coordinator-password"
 [coordinator]
 path = "coordinator"
-allow_seeded_noise = true
-{superlink}[api]
+{noise}{superlink}[api]
 signer_keystore = "api.json"
 password_file = "api-password"
 """

@@ -62,7 +62,13 @@ def play(
         tell("Chain: contracts deployed; every role belongs to the timelock.")
         store = LocalStore(folder.store)
         server = running.enter_context(BlockServer(store, port=0))
-        home = make_home(folder, rpc_url=net.rpc_url, cast=cast, deployment=options.deployment)
+        home = make_home(
+            folder,
+            rpc_url=net.rpc_url,
+            cast=cast,
+            deployment=options.deployment,
+            seeded=options.noise_seed is not None,
+        )
 
         prepared = prepare(source, options, cast=cast, folder=folder, store=store)
         task = prepared.task
