@@ -3,7 +3,7 @@
 
 A reply is staged (written and fsynced) before the ledger entry that pays for it. Whether a stored
 reply counts is for the ledger to say: without an entry it was never released and is overwritten;
-with one it is the reply, and must be the bytes that the entry names.
+with one it is the reply, and must be the bytes that the entry names, under this vault's signature.
 """
 
 from __future__ import annotations
@@ -14,16 +14,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dao import bls
+from dao.cid import blob_ref
 from dao.durable import fsync_folder
+from dao.errors import RecordError
+from dao.records import Receipt
 from fl_client.refusals import Code, Refused
 from fl_client.wire import TrainAnswer
 
+_RESTORE = (
+    "restore the vault's answers/ folder from its newest copy; the round cannot be computed twice"
+)
+
 
 class AnswerStore:
-    """Replies in `folder/<task digest>/<round>.{receipt,update}`."""
+    """Replies of one account in `folder/<task digest>/<round>.{receipt,update}`, signed with the
+    key whose public half (48 bytes) is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, account: str, public_key: bytes) -> None:
         self._folder = folder
+        self._account = account
+        self._public_key = public_key
 
     def stage(self, task_digest: str, round_number: int, answer: TrainAnswer) -> None:
         """Make a reply durable. It counts only once the ledger names it.
@@ -35,8 +46,12 @@ class AnswerStore:
             write_durably(folder / f"{round_number}.update", answer.update)
             write_durably(folder / f"{round_number}.receipt", answer.receipt)
 
-    def load(self, task_digest: str, round_number: int, *, update_sha256: str) -> TrainAnswer:
-        """The stored reply that the ledger paid for; Refused(ledger) when it is gone or differs."""
+    def load(
+        self, task_digest: str, round_number: int, *, base_sha256: str, update_sha256: str
+    ) -> TrainAnswer:
+        """The stored reply that the ledger paid for, to this round on this base.
+
+        Refused(ledger) when it is gone, damaged or another one; the files are left as they are."""
         folder = self._folder / task_digest
         try:
             answer = TrainAnswer(
@@ -47,15 +62,46 @@ class AnswerStore:
             raise Refused(
                 Code.LEDGER,
                 f"round {round_number} is in the ledger but its reply is gone: {error.filename}",
-                hint="restore the vault's answers/ folder; the round cannot be computed twice",
+                hint=_RESTORE,
             ) from error
         if hashlib.sha256(answer.update).hexdigest() != update_sha256:
             raise Refused(
                 Code.LEDGER,
                 f"the stored reply to round {round_number} is not the one in the ledger",
-                hint="restore the vault's answers/ folder from its newest copy",
+                hint=_RESTORE,
+            )
+        wrong = self._wrong(answer, task_digest, round_number, base_sha256)
+        if wrong is not None:
+            raise Refused(
+                Code.LEDGER,
+                f"the stored receipt {folder / f'{round_number}.receipt'} {wrong}",
+                hint=_RESTORE,
             )
         return answer
+
+    def _wrong(
+        self, answer: TrainAnswer, task_digest: str, round_number: int, base_sha256: str
+    ) -> str | None:
+        """What is wrong with a stored receipt, in words; None where it is whole."""
+        try:
+            receipt = Receipt.parse(answer.receipt)
+        except RecordError as error:
+            return f"is damaged: {error.message}"
+        body = receipt.body
+        stated = {
+            "task": (body.position.task_digest, task_digest),
+            "round": (body.position.round, round_number),
+            "contributor": (body.contributor, self._account),
+            "base model": (body.base_model_sha256, base_sha256),
+            "update": (body.update, blob_ref(answer.update)),
+        }
+        for name, (found, expected) in stated.items():
+            if found != expected:
+                return f"states another {name}: {found}, expected {expected}"
+        signature = bytes.fromhex(receipt.signature.removeprefix("0x"))
+        if not bls.verify(self._public_key, body.signing_digest(), signature):
+            return "does not bear the signature of this vault's key"
+        return None
 
 
 @contextmanager

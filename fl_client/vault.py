@@ -86,7 +86,9 @@ class Vault:
         self._key = key
         self._clock = clock
         self._sleep = sleep
-        self._answers = AnswerStore(config.folder / "answers")
+        self._answers = AnswerStore(
+            config.folder / "answers", account=config.account, public_key=key.public_key
+        )
         self._ledger = LedgerFile(
             config.folder / "ledger.jsonl", witness=config.witness, account=config.account
         )
@@ -135,10 +137,13 @@ class Vault:
         return self._tasks[task_digest]
 
     def stored_receipt(self, task_digest: str, round_number: int) -> bytes:
-        """Canonical bytes of the receipt that was sent for a round; Refused(ledger) when gone."""
-        state = self.ledger_state()
-        _, update_sha256 = state.tasks[task_digest].answered[round_number]
-        return self._answers.load(task_digest, round_number, update_sha256=update_sha256).receipt
+        """Canonical bytes of the receipt that was sent for a round; Refused(ledger) when gone
+        or damaged."""
+        base, update = self.ledger_state().tasks[task_digest].answered[round_number]
+        answer = self._answers.load(
+            task_digest, round_number, base_sha256=base, update_sha256=update
+        )
+        return answer.receipt
 
     def noise_source(self, task_digest: str, round_number: int) -> NoiseSource:
         """Fresh secure noise for one update; where the vault has a `noise_seed`, what that gives
@@ -203,7 +208,12 @@ class Vault:
                 f"asked again on {base_sha256}",
                 hint="a second update of one round would spend privacy twice",
             )
-        return self._answers.load(request.task_digest, request.round, update_sha256=update_sha256)
+        return self._answers.load(
+            request.task_digest,
+            request.round,
+            base_sha256=base_sha256,
+            update_sha256=update_sha256,
+        )
 
     def _check_task(self, task: Task, request: TrainRequest) -> None:
         if task.bundle_sha256 != self.config.bundle_sha256:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the place of ledger or witness and is no file is named, at once, and left alone."""
+"""What is no file in the place of ledger or witness is named, at once, and left alone."""
 
 from __future__ import annotations
 
