@@ -48,7 +48,13 @@ def create_vault(settings: Settings, *, records: Path, account: str | None) -> d
             hint='add password_file = "vault.password" under [vault] in covalue.toml',
         )
     address = _address(account) if account is not None else _keystore_address(settings)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the vault's folder {folder}: {error.strerror}",
+            hint="vault.path in covalue.toml names the folder; move away what stands in its place",
+        ) from error
     if not password_file.exists():
         create_password(password_file)
     key = BlsKey.create(folder / BLS_KEYSTORE, password_file)

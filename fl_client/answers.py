@@ -8,6 +8,7 @@ with one it is the reply, and must be the bytes that the entry names, under this
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -20,11 +21,15 @@ from dao.durable import fsync_folder
 from dao.errors import RecordError
 from dao.records import Receipt
 from fl_client.refusals import Code, Refused
+from fl_client.regular_file import NotAFile, read_regular
 from fl_client.wire import TrainAnswer
 
 _RESTORE = (
     "restore the vault's answers/ folder from its newest copy; the round cannot be computed twice"
 )
+
+_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENXIO}
+"""What the system says where a file stands in the place of a folder, or the reverse."""
 
 
 class AnswerStore:
@@ -53,17 +58,10 @@ class AnswerStore:
 
         Refused(ledger) when it is gone, damaged or another one; the files are left as they are."""
         folder = self._folder / task_digest
-        try:
-            answer = TrainAnswer(
-                receipt=(folder / f"{round_number}.receipt").read_bytes(),
-                update=(folder / f"{round_number}.update").read_bytes(),
-            )
-        except FileNotFoundError as error:
-            raise Refused(
-                Code.LEDGER,
-                f"round {round_number} is in the ledger but its reply is gone: {error.filename}",
-                hint=_RESTORE,
-            ) from error
+        answer = TrainAnswer(
+            receipt=_read(folder / f"{round_number}.receipt", round_number),
+            update=_read(folder / f"{round_number}.update", round_number),
+        )
         if hashlib.sha256(answer.update).hexdigest() != update_sha256:
             raise Refused(
                 Code.LEDGER,
@@ -104,17 +102,41 @@ class AnswerStore:
         return None
 
 
+def _read(path: Path, round_number: int) -> bytes:
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise Refused(
+            Code.LEDGER,
+            f"round {round_number} is in the ledger but its reply cannot be read: {path}: "
+            f"{error.strerror}",
+            hint=_RESTORE,
+        ) from error
+    if data is None:
+        raise Refused(
+            Code.LEDGER,
+            f"round {round_number} is in the ledger but its reply is gone: {path}",
+            hint=_RESTORE,
+        )
+    return data
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Refused(unavailable) where the disk does not take what is written within."""
     try:
         yield
     except OSError as error:
+        taken = error.errno in _TAKEN or isinstance(error, NotAFile)
         raise Refused(
             Code.UNAVAILABLE,
             f"cannot write {path}: {error.strerror or error}",
-            hint="make room on the disk, or repair it; nothing left the vault, and what the ledger "
-            "has charged stays charged",
+            hint=(
+                "something else stands in its place, or in that of a folder above it: move it away"
+                if taken
+                else "make room on the disk, or repair it"
+            )
+            + "; nothing left the vault, and what the ledger has charged stays charged",
         ) from error
 
 

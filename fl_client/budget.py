@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from fl_client.ledger_file import LedgerFile
 from fl_client.opening import ledger_view, read_account
 from fl_client.own_answers import refuse_stale_ledger
 from fl_client.policy import PolicyFloor, check_policy
+from fl_client.service_lock import folder_lock
 from privacy.filters import FilterKind, LifetimeLimit
 from privacy.ledger import LedgerState
 
@@ -64,8 +64,7 @@ def read_ledger(settings: VaultSettings, *, witnessed: bool = True) -> LedgerSta
     ledger = LedgerFile(
         settings.path / "ledger.jsonl", witness=settings.witness_path, account=account
     )
-    with (settings.path / "lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with folder_lock(settings.path):
         return ledger.load() if witnessed else ledger.unwitnessed()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One answering process a vault: who runs as a service holds the folder for life.
 
-Each answer takes the vault's own lock, so that ledgers stay whole whatever happens; this second
-lock is for the owner. Two services on one folder would answer the same rounds twice and spend
-somebody's night to find out, so the second refuses at once. A simulation opens the folder for each
-message: it takes turns with other simulations, and stays away from a running service.
+Each answer takes the vault's own lock (`folder_lock`), so that ledgers stay whole whatever happens;
+the other lock is for the owner. Two services on one folder would answer the same rounds twice and
+spend somebody's night to find out, so the second refuses at once. A simulation opens the folder for
+each message: it takes turns with other simulations, and stays away from a running service.
 """
 
 from __future__ import annotations
@@ -17,9 +17,25 @@ from pathlib import Path
 
 from fl_client.answers import writing
 from fl_client.refusals import Code, Refused
+from fl_client.regular_file import open_regular
 
 LOCK = "service.lock"
 """Within the vault's folder; holds the number of the process that serves."""
+_TURNS = "lock"
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Read or write a vault's ledger within this; waits for whoever does so now.
+    Refused(unavailable) where the lock's file cannot be made, or is no file."""
+    path = folder / _TURNS
+    with writing(path):
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class ServiceLock:
@@ -57,7 +73,7 @@ class ServiceLock:
     @contextmanager
     def _taken(self, kind: int) -> Iterator[int]:
         with writing(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             self._take(descriptor, kind)
             yield descriptor
@@ -68,10 +84,14 @@ class ServiceLock:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            process = self._path.read_text(encoding="ascii").strip()
+            process = self._path.read_text(encoding="ascii", errors="replace").strip()
             raise Refused(
                 Code.UNAVAILABLE,
                 f"{self._path.parent} is served by "
-                + (f"process {process} already" if process else "another process just now"),
+                + (
+                    f"process {process} already"
+                    if process.isdecimal()
+                    else "another process just now"
+                ),
                 hint="one covalue contributor run a vault: stop the other one first",
             ) from error

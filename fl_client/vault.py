@@ -10,11 +10,9 @@ everything that shapes the update comes from the record that the vote approved.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from fl_client.ledger_file import LedgerFile
 from fl_client.policy import PolicyFloor, check_policy
 from fl_client.records_file import RecordsFile
 from fl_client.refusals import Code, Refused
-from fl_client.service_lock import ServiceLock
+from fl_client.service_lock import ServiceLock, folder_lock
 from fl_client.wire import TrainAnswer, TrainRequest
 from privacy.filters import LifetimeLimit
 from privacy.ledger import LedgerState
@@ -78,7 +76,7 @@ class Vault:
                 "a noise seed is set, but this vault does not allow seeded noise",
                 hint="remove vault.noise_seed; seeded noise protects nothing",
             )
-        config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(config.folder)
         self.config = config
         self.public_key = key.public_key
         self.store = store
@@ -106,24 +104,24 @@ class Vault:
 
     def answer(self, request: TrainRequest) -> TrainAnswer:
         """The reply to one round. Refused (with a code) or another CovalueError otherwise."""
-        with self.service_lock.answering(), self._locked():
+        with self.service_lock.answering(), folder_lock(self.config.folder):
             answer, task = self._answer(request)
         self._wait_for_grid(task.terms.answer_grid_millis)
         return answer
 
     def ledger_state(self) -> LedgerState:
         """What this vault has reserved and spent, checked against the witness."""
-        with self._locked():
+        with folder_lock(self.config.folder):
             return self._ledger.load()
 
     def rebuild_witness(self) -> LedgerState:
         """For the owner only: trust the ledger as it stands (see LedgerFile)."""
-        with self._locked():
+        with folder_lock(self.config.folder):
             return self._ledger.rebuild_witness()
 
     def end_task(self, task_digest: str) -> LedgerState:
         """Give back the rounds that an ended task never asked for; it is not answered any more."""
-        with self._locked():
+        with folder_lock(self.config.folder):
             state = self._ledger.load()
             entry = state.release(task_digest=task_digest)
             return state if entry is None else self._ledger.append(entry)
@@ -270,8 +268,13 @@ class Vault:
         over = self._clock() % grid
         self._sleep(grid - over)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.config.folder / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Refused(
+            Code.UNAVAILABLE,
+            f"cannot make the vault's folder {folder}: {error.strerror}",
+            hint="vault.path in covalue.toml names the folder; move away what stands in its place",
+        ) from error

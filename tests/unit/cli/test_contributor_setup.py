@@ -49,3 +49,20 @@ def test_the_account_is_the_one_that_the_keystore_states(tmp_path: Path) -> None
     made = create_vault(settings(tmp_path), records=tmp_path / "mine.csv", account=None)
     assert made["account"] == "0x" + "ab" * 20
     assert (tmp_path / "vault" / "account").read_text() == "0x" + "ab" * 20 + "\n"
+
+
+@pytest.mark.parametrize("place", ["vault", "vault/below"])
+def test_a_file_in_the_place_of_the_folder_is_named_and_left_alone(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "vault").write_text("something")
+    made = settings(tmp_path)
+    vault = made.vault.model_copy(update={"path": tmp_path / place})
+    with pytest.raises(InputError, match="cannot make the vault's folder") as caught:
+        create_vault(
+            made.model_copy(update={"vault": vault}), records=tmp_path / "mine.csv", account=ACCOUNT
+        )
+    assert str(tmp_path / place) in caught.value.message
+    assert "vault.path" in (caught.value.hint or "")
+    assert (tmp_path / "vault").read_text() == "something"
+    assert not (tmp_path / "vault.password").exists()
