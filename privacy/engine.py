@@ -7,7 +7,8 @@ adding or removing all rows of one unit moves the result by at most C in Euclide
 the rows hold. A unit whose gradient is not finite counts as zero, so the data cannot raise errors.
 
 Models of Linear layers, elementwise functions and skips have a closed form (`closed_form`), which
-costs about as much as a plain gradient; all others go through Opacus (`per_sample`).
+costs about as much as a plain gradient; all others give every row as a batch of one
+(`per_sample`), after trials on made-up rows (`row_checks`).
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class Engine:
         columns: p, how many numbers a row has.
 
     Raises:
-        TaskError: a parameter is frozen; a layer mixes or counts rows, keeps buffers, draws at
-            random, or has no gradient by row. Names the layer.
+        TaskError: a parameter is frozen; a layer mixes or counts rows, keeps buffers or other
+            state, draws at random, or has no gradient by row. Names the layer.
     """
 
     def __init__(self, module: nn.Module, columns: int) -> None:
@@ -132,8 +133,9 @@ def parameter_vector(module: nn.Module) -> Floats:
 def _by_opacus(module: nn.Module, columns: int) -> PerSample:
     # Opacus takes longer to import than all else here, and few models need it.
     from privacy.per_sample import PerSample
+    from privacy.row_checks import checked
 
-    return PerSample(module, columns)
+    return PerSample(checked(module, columns))
 
 
 @contextmanager

@@ -6,16 +6,17 @@ The module runs once on made-up rows, and every torch function that it calls is 
 module does, not what its classes are called: a residual block is any module that adds two values.
 Anything but the functions below, on anything but values that came from the input row by row, means
 that there is no closed form: a layer used twice, a weight made from parameters, a look at the shape
-or at the numbers.
+or at the numbers. What no torch function shows (a counter, chance, compiled code) shows when the
+steps are held against the module itself on batches of several sizes, and in the layers' attributes.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -23,8 +24,19 @@ from torch.overrides import TorchFunctionMode
 
 from privacy.activation import Activation, ByAutograd, Relu, Sigmoid, Tanh
 from privacy.graph import Combine, Elementwise, Graph, Linear, Step
+from privacy.layer_state import copied, memory_of
+from privacy.passes import Passes
 
 PROBE_ROWS = 3
+BATCHES = (1, 4, 33, 300)
+"""Sizes of the batches on which the steps must give what the module gives."""
+TOLERANCE = 1e-6
+"""Relative; float64 on both sides."""
+FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RuntimeError, TypeError, ValueError),
+)
+"""What a module's own forward raises on rows that it does not take."""
 
 _Function = Callable[..., Any]
 
@@ -76,19 +88,45 @@ def trace(module: nn.Module, columns: int) -> Graph | None:
     if any(part._buffers for part in parts):
         return None
     if not all(part.training for part in parts):
-        module = copy.deepcopy(module).train()
+        module = copied(module).train()
     weights = list(module.parameters())
     if not weights or any(each.dtype != weights[0].dtype for each in weights):
         return None
     rows = made_up_rows(PROBE_ROWS, columns).to(weights[0].dtype, copy=True)
     recorder = _Recorder(rows, weights)
+    before = memory_of(module)
     try:
         with torch.enable_grad(), recorder:
             output = module(rows)
-        return recorder.graph(output)
-    except (_NoClosedForm, RuntimeError):
-        # A RuntimeError is the module's own: it comes again where the caller runs it.
+        graph = recorder.graph(output)
+        if graph is None or memory_of(module) != before or not _is_whole(module, graph):
+            return None
+        return graph
+    except (_NoClosedForm, *FAILURES):
+        # A failure of the module's own comes again where the caller runs it.
         return None
+
+
+def _is_whole(module: nn.Module, graph: Graph) -> bool:
+    """Whether the steps give what the module gives, on batches of several sizes."""
+    double = module
+    if next(module.parameters()).dtype != torch.float64:
+        double = copied(module).double()
+    before = memory_of(double)
+    passes = Passes(graph, max(BATCHES))
+    theta = [each.detach().numpy().reshape(-1) for each in double.parameters()]
+    passes.set_parameters(np.concatenate(theta))
+    for size in BATCHES:
+        rows = spread_rows(size, graph.columns)
+        with torch.no_grad():
+            given = double(rows.clone()).numpy().reshape(-1)
+        with np.errstate(all="ignore"):
+            same = np.isclose(
+                passes.forward(rows.numpy()), given, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+            )
+        if not same.all():
+            return False
+    return memory_of(double) == before
 
 
 @lru_cache(maxsize=64)
@@ -96,6 +134,15 @@ def made_up_rows(rows: int, columns: int) -> torch.Tensor:
     """Standard normal numbers, always the same; to be copied before they are used."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+
+@lru_cache(maxsize=64)
+def spread_rows(rows: int, columns: int) -> torch.Tensor:
+    """As `made_up_rows`, each row times a number from 0.1 to 100, shuffled."""
+    generator = torch.Generator().manual_seed(1)
+    scales = torch.logspace(-1, 2, rows, dtype=torch.float64)
+    scales = scales[torch.randperm(rows, generator=generator)]
+    return made_up_rows(rows, columns) * scales[:, None]
 
 
 class _Recorder(TorchFunctionMode):

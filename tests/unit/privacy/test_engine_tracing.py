@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which modules have a closed form, which go through Opacus, which are refused by their layer."""
+"""Which modules have a closed form, which go row by row, which are refused by their layer."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_counts_is_what_a_module_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_other_modules_give_the_same_sum_through_opacus(name: str) -> None:
+def test_other_modules_give_the_same_sum_row_by_row(name: str) -> None:
     torch.manual_seed(2)
     module = Written(OPEN[name])
     assert not Engine(module, WIDTH).closed_form
@@ -158,6 +158,15 @@ def test_gradients_that_a_module_stops_are_not_taken_for_its_own() -> None:
     def detached(m: Written, x: torch.Tensor) -> torch.Tensor:
         return m.head(torch.tanh(m.first(x).detach()))
 
+    for does in (without_gradient, detached):
+        module = Written(does)
+        inputs, targets, units = _rows()
+        ours = clipped_sum(module, inputs, targets, units, **OPTIONS)
+        assert not np.abs(ours[: -WIDTH - 1]).any()
+        assert np.abs(ours[-WIDTH - 1 :]).all()
+
+
+def test_what_torch_cannot_follow_row_by_row_is_refused() -> None:
     def by_data(m: Written, x: torch.Tensor) -> torch.Tensor:
         return m.head(torch.tanh(m.first(x).data))
 
@@ -166,12 +175,9 @@ def test_gradients_that_a_module_stops_are_not_taken_for_its_own() -> None:
             h = m.first(x)
         return m.head(torch.tanh(h.clone()))
 
-    for does in (without_gradient, detached, by_data, in_inference):
-        module = Written(does)
-        inputs, targets, units = _rows()
-        ours = clipped_sum(module, inputs, targets, units, **OPTIONS)
-        assert not np.abs(ours[: -WIDTH - 1]).any()
-        assert np.abs(ours[-WIDTH - 1 :]).all()
+    for does in (by_data, in_inference):
+        with pytest.raises(TaskError, match=r"layer \w+ \(\w+\) cannot be computed row by"):
+            Engine(Written(does), WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +235,8 @@ def test_layers_of_ones_own_are_differentiated_or_refused() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.pair(x, x)
 
-    with pytest.raises(TaskError, match=r"module Twofold has no gradients by row: Bilinear"):
-        Engine(Twofold(), WIDTH)
+    assert not Engine(Twofold(), WIDTH).closed_form
+    assert _same(Twofold().double())
     lstm = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LSTM(WIDTH, 1))
     with pytest.raises(TaskError, match=r"layer 1 \(LSTM\) cannot be clipped per unit"):
         Engine(lstm, WIDTH)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modules that mix rows in some batches only, remember, or look at numbers: refused by their layer,
+and what no trial finds still gets one row at a time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from opacus import GradSampleModule
+from torch import nn
+
+from dao.errors import TaskError
+from privacy.engine import Engine, clipped_sum, parameter_vector
+from privacy.row_checks import LARGER_BATCHES
+
+WIDTH = 4
+OPTIONS = {"clip_norm": 0.4, "max_rows": 3, "huber": None}
+
+
+class Layer(nn.Module):
+    """A Linear layer whose forward is `does(self, linear(x))`."""
+
+    def __init__(self, does) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, WIDTH)
+        self.calls = 0
+        self.kept: list[torch.Tensor] = []
+        self.does = does
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.does(self, self.inner(x))
+
+
+def _module(does) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(WIDTH, WIDTH), Layer(does), nn.Tanh(), nn.Linear(WIDTH, 1)
+    ).double()
+
+
+def _centred_from(size: int):
+    return lambda _, h: h if len(h) < size else h - h.mean(0, keepdim=True)
+
+
+def _rows(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(count, WIDTH)), rng.normal(size=count), np.arange(count)
+
+
+def _one_by_one(module: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The clipped sum of units of one row, by plain autograd on batches of one."""
+    total = np.zeros(len(parameter_vector(module)))
+    for row, target in zip(torch.from_numpy(inputs), targets, strict=True):
+        output = module(row[None]).squeeze()
+        parts = torch.autograd.grad(0.5 * (output - target) ** 2, list(module.parameters()))
+        gradient = torch.cat([each.reshape(-1) for each in parts]).numpy()
+        total += gradient * min(1.0, OPTIONS["clip_norm"] / np.linalg.norm(gradient))
+    return total
+
+
+@pytest.mark.parametrize("size", [2, 5, 8, 33, 34, 512])
+def test_a_layer_that_mixes_rows_in_larger_batches_is_named(size: int) -> None:
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) gives a row another value"):
+        Engine(_module(_centred_from(size)), WIDTH)
+
+
+def test_where_no_trial_mixes_rows_they_do_not_meet_either() -> None:
+    size = LARGER_BATCHES[-1] + 1
+    module = _module(_centred_from(size))
+    rows = _rows(size + 1)
+    mixed = module(torch.from_numpy(rows[0]))[:, 0]
+    assert not torch.allclose(mixed[:1], module(torch.from_numpy(rows[0][:1]))[:, 0])
+    whole = clipped_sum(module, *rows, **OPTIONS)
+    without = clipped_sum(module, *(each[1:] for each in rows), **OPTIONS)
+    assert np.linalg.norm(whole - without) <= OPTIONS["clip_norm"] * (1 + 1e-9)
+    expected = _one_by_one(module, *rows[:2])
+    assert np.linalg.norm(whole - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda _, h: h if h.abs().max() < 5 else 3 * h,
+        lambda _, h: h if bool((h.detach() < 1e9).all()) else h - h.mean(0),
+        lambda _, h: h * float(h.detach().numpy().shape[1]),
+    ],
+)
+def test_a_layer_that_looks_at_the_numbers_is_named(does) -> None:
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) cannot be computed row by row"):
+        Engine(_module(does), WIDTH)
+
+
+def test_numbers_that_raise_errors_are_found_before_private_rows_are_seen() -> None:
+    table = torch.ones(10, dtype=torch.float64)
+    module = _module(lambda _, h: h * table[h.abs().clamp(max=9).long()])
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) cannot be computed row by row"):
+        Engine(module, WIDTH)
+
+
+def _counts(layer: Layer, h: torch.Tensor) -> torch.Tensor:
+    layer.calls += 1
+    return h if layer.calls < 1000 else -h
+
+
+def _keeps(layer: Layer, h: torch.Tensor) -> torch.Tensor:
+    layer.kept.append(h.detach())
+    return h
+
+
+@pytest.mark.parametrize(("does", "attribute"), [(_counts, "calls"), (_keeps, "kept")])
+def test_a_layer_that_remembers_is_named(does, attribute: str) -> None:
+    words = rf"layer 1 \(Layer\) changes its attribute {attribute} as it runs"
+    with pytest.raises(TaskError, match=words):
+        Engine(_module(does), WIDTH)
+
+
+def test_a_counter_that_no_attribute_shows_is_found_by_what_it_does() -> None:
+    calls = itertools.count()
+    module = _module(lambda _, h: h * (1 + 0.001 * next(calls)))
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) gives a row another value"):
+        Engine(module, WIDTH)
+
+
+def _unseen(_: Layer, h: torch.Tensor) -> torch.Tensor:
+    with torch._C.DisableTorchFunction():
+        return h.mul_(2.0)
+
+
+def test_steps_that_the_trace_does_not_see_are_not_left_out() -> None:
+    module = _module(_unseen)
+    inputs, targets, units = _rows(30)
+    assert not Engine(module, WIDTH).closed_form
+    expected = _one_by_one(module, inputs, targets)
+    ours = clipped_sum(module, inputs, targets, units, **OPTIONS)
+    assert np.linalg.norm(ours - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(WIDTH), nn.PReLU(), nn.GroupNorm(2, WIDTH)])
+def test_the_sum_is_that_of_opacus_where_rows_stay_apart(layer: nn.Module) -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(WIDTH, WIDTH), layer, nn.Linear(WIDTH, 1)).double()
+    inputs, targets, units = _rows(50)
+    ours = clipped_sum(module, inputs, targets, units, **OPTIONS)
+    sampled = GradSampleModule(module, loss_reduction="sum")
+    residual = sampled(torch.from_numpy(inputs))[:, 0] - torch.from_numpy(targets)
+    (0.5 * residual**2).sum().backward()
+    found = torch.cat([each.grad_sample.reshape(50, -1) for each in sampled.parameters()], dim=1)
+    norms = found.norm(dim=1, keepdim=True)
+    expected = (found * (OPTIONS["clip_norm"] / norms).clamp(max=1.0)).sum(dim=0).numpy()
+    assert np.linalg.norm(ours - expected) <= 1e-9 * np.linalg.norm(expected)
