@@ -78,7 +78,7 @@ def forecast_task(
             tell(f"{here}preparing rows")
             rows, refused = _rows(built, public_csv, data, seed=seed)
             trial = Trial(rows, seed=seed, division=division, settings=len(settings))
-        told = _Rounds(tell, f"{here}round {{}} of {built.task.policy.rounds}")
+        told = _Rounds(tell, f"{here}round {{}} of {built.task.total_rounds}")
         found[setting] = trial.outcome(built, payouts=paid, on_round=told)
     return Forecast(
         imagined=data is None,
