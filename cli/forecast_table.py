@@ -46,7 +46,7 @@ def tell_forecast(out: Console, found: Forecast, *, picture: Path | None) -> Non
     if found.refused_rows:
         out.print(f"{found.refused_rows} given rows break the task's schema and do not count")
     out.print(
-        f"public rows only: R2 {first.before.r2:.3f}, median error {first.before.mdape:.1%}, "
+        f"{first.start}: R2 {first.before.r2:.3f}, median error {first.before.mdape:.1%}, "
         f"within 10 %: {first.before.ppe10:.0%}"
     )
     out.print(_settings_table(found.outcomes))

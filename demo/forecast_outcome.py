@@ -39,7 +39,7 @@ class Outcome:
     """What a task would give at one setting.
 
     Attributes:
-        before: on the test rows, of the public rows alone. after: of the trained model.
+        before: on the test rows, of the model that training starts from. after: of the trained one.
         card: the model card to which the test rows would lead as opened sealed rows.
         intervals: None for a task without a calibration.
         curve: R2 on the test rows before training and after each training round.
@@ -59,6 +59,11 @@ class Outcome:
     calibrated_rows: int
     remarks: tuple[str, ...]
     model_sha256: str
+
+    @property
+    def start(self) -> str:
+        """In words what the model knows that training starts from."""
+        return "before training" if self.task.public_rows is None else "public rows only"
 
 
 class PreparedRows:

@@ -71,7 +71,7 @@ def _rows_told(found: Forecast) -> str:
         )
     if found.refused_rows:
         told += f"{found.refused_rows} given rows break the task's schema and do not count. "
-    return told + f"Public rows alone reach R² {first.before.r2:.3f}."
+    return told + f"{first.start.capitalize()}: R² {first.before.r2:.3f}."
 
 
 def _settings(outcomes: Sequence[Outcome]) -> str:

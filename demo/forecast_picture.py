@@ -161,7 +161,8 @@ def _against(axes: Any, *, outcomes: Sequence[Outcome], varied: _Varied) -> None
         axes.plot(x, y, "o-", color=colour, label=named or "trained")
     if len(lines) > _MOST_LINES:
         axes.plot([], [], " ", label=f"and {len(lines) - _MOST_LINES} more")
-    axes.axhline(outcomes[0].before.r2, linestyle="--", color="#888888", label="public rows only")
+    start = outcomes[0]
+    axes.axhline(start.before.r2, linestyle="--", color="#888888", label=start.start)
     axes.set(
         xlabel=varied.name,
         ylabel="R² on the test rows",
