@@ -30,8 +30,32 @@ def where(name: str, layer: nn.Module) -> str:
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A deep copy."""
-    return copy.deepcopy(module)
+    """A deep copy.
+
+    Raises:
+        TaskError: a layer holds what cannot be copied, such as the weight that the hook of
+            `torch.nn.utils.weight_norm` makes from other parameters.
+    """
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        # Whatever the attributes' own code raises.
+        for name, layer, attribute, value in _attributes(module):
+            try:
+                copy.deepcopy(value)
+            except Exception:  # noqa: BLE001 - as above
+                made = isinstance(value, torch.Tensor)
+                raise TaskError(
+                    f"{where(name, layer)} cannot be copied: its {attribute} is"
+                    + (" made from parameters" if made else f" a {type(value).__name__}"),
+                    hint="use torch.nn.utils.parametrizations, such as its weight_norm"
+                    if made
+                    else "keep only parameters and plain values in a layer",
+                ) from error
+        raise TaskError(
+            f"{where('', module)} cannot be copied: {error}",
+            hint="build it from torch.nn layers",
+        ) from error
 
 
 def memory_of(module: nn.Module) -> Memory:

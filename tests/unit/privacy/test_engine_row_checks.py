@@ -5,6 +5,7 @@ and what no trial finds still gets one row at a time."""
 from __future__ import annotations
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -151,3 +152,22 @@ def test_the_sum_is_that_of_opacus_where_rows_stay_apart(layer: nn.Module) -> No
     norms = found.norm(dim=1, keepdim=True)
     expected = (found * (OPTIONS["clip_norm"] / norms).clamp(max=1.0)).sum(dim=0).numpy()
     assert np.linalg.norm(ours - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
+def test_a_weight_that_a_hook_makes_is_named(training: bool) -> None:
+    """The parametrisation of the same name is taken (test_engine_tracing)."""
+    layer = nn.utils.weight_norm(nn.Linear(WIDTH, WIDTH))
+    module = nn.Sequential(nn.Linear(WIDTH, WIDTH), layer, nn.Linear(WIDTH, 1)).train(training)
+    words = r"layer 1 \(Linear\) cannot be copied: its weight is made from parameters"
+    with pytest.raises(TaskError, match=words) as refused:
+        Engine(module, WIDTH)
+    assert "parametrizations" in str(refused.value.hint)
+
+
+def test_an_attribute_that_cannot_be_copied_is_named() -> None:
+    module = _module(lambda _, h: h.cumsum(dim=1))
+    module[1].calls = threading.Lock()
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) cannot be copied: its calls is a lock"):
+        Engine(module, WIDTH)
