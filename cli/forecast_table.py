@@ -165,6 +165,8 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
     return {
         "contributors": outcome.setting.contributors,
         "rounds": policy.rounds,
+        "training_rounds": policy.rounds,
+        "total_rounds": outcome.task.total_rounds,
         "epsilon": policy.epsilon_micro / 1e6,
         "delta": policy.delta_e12 / 1e12,
         "noise_multiplier": policy.noise_multiplier_micro / 1e6,

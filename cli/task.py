@@ -60,6 +60,7 @@ def validate(
         "delta": policy.delta_e12 / 1e12,
         "noise_multiplier": policy.noise_multiplier_micro / 1e6,
         "rounds": policy.rounds,
+        **cost.rounds_as_dict(),
     }
     if not quick:
         store = MemoryStore()

@@ -26,23 +26,30 @@ class TaskCost:
     epsilon_micro: int
     stated_epsilon_micro: int
     delta_e12: int
-    rounds: int
+    training_rounds: int
+    total_rounds: int
+    """With the survey and the calibration, where the task has them."""
 
     def as_dict(self) -> dict[str, object]:
-        """For --json."""
+        """For --json; `rounds` are all of them."""
         return {
             "title": self.title,
             "epsilon_micro": self.epsilon_micro,
             "stated_epsilon_micro": self.stated_epsilon_micro,
             "delta_e12": self.delta_e12,
-            "rounds": self.rounds,
+            "rounds": self.total_rounds,
+            **self.rounds_as_dict(),
         }
+
+    def rounds_as_dict(self) -> dict[str, object]:
+        """For --json: both counts, named alike wherever a task's rounds are told."""
+        return {"training_rounds": self.training_rounds, "total_rounds": self.total_rounds}
 
     def line(self) -> str:
         """For people."""
         text = (
             f"costs each privacy unit epsilon {show_epsilon(self.epsilon_micro)} at delta "
-            f"{self.delta_e12 / 1e12:g} over all {self.rounds} rounds"
+            f"{self.delta_e12 / 1e12:g} over all {self.total_rounds} rounds"
         )
         if self.stated_epsilon_micro < self.epsilon_micro:
             stated = show_epsilon(self.stated_epsilon_micro)
@@ -65,7 +72,8 @@ def policy_cost(title: str, policy: PrivacyPolicy) -> TaskCost:
         epsilon_micro=policy_epsilon_micro(policy),
         stated_epsilon_micro=policy.epsilon_micro,
         delta_e12=policy.delta_e12,
-        rounds=policy.rounds + sum(noise > 0 for noise in histograms),
+        training_rounds=policy.rounds,
+        total_rounds=policy.rounds + sum(noise > 0 for noise in histograms),
     )
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from valuation_world import sales
+from valuation_world import Blobs, sales
 
 from cli.commands import load_command
+from cli.task_cost import cost_of
 from dao.cid import of_digest
+from dao.records import Task
 
 
 def run(*arguments: str) -> Result:
@@ -41,6 +43,26 @@ def test_a_draft_is_valid_and_its_cid_is_that_of_its_digest(folder: Path) -> Non
     assert any("zero account" in warning for warning in found["warnings"])
     again = json.loads(run("validate", "task.toml", "--json").stdout)
     assert again["cid"] == found["cid"]
+
+
+def test_validate_counts_training_rounds_and_all_rounds_under_their_names(folder: Path) -> None:
+    """As `member show` does of the record that comes of it, and as its own text says."""
+    draft("--public-n", "20000")
+    file = tomllib.loads((folder / "task.toml").read_text())
+    assert file["aggregation"]["rule"] == "wiener"
+    assert "calibration" in file
+    found = json.loads(run("validate", "task.toml", "--quick", "--json").stdout)
+    training, total = file["privacy"]["rounds"], file["privacy"]["rounds"] + 2
+    assert (found["rounds"], found["training_rounds"]) == (training, training)
+    assert found["total_rounds"] == total
+    assert f"over all {total} rounds" in run("validate", "task.toml", "--quick").output
+
+
+def test_a_record_s_cost_counts_them_under_the_same_names(kernel_task: tuple[Task, Blobs]) -> None:
+    task, _ = kernel_task
+    told = cost_of(task).as_dict()
+    assert told["training_rounds"] == task.policy.rounds
+    assert told["total_rounds"] == told["rounds"] == task.total_rounds
 
 
 def test_a_file_is_not_overwritten_unasked(folder: Path) -> None:
