@@ -138,7 +138,7 @@ class Forger:
     def _resign(self, before: Any, changed: Any) -> None:
         forged = {e["contributor"] for e in before["exclusions"] if e["reason"] == "bad-signature"}
         for was, now in zip(_receipts(before), _receipts(changed), strict=True):
-            if not isinstance(now, dict) or was["body"] == now["body"]:
+            if was is None or not isinstance(now, dict) or was["body"] == now["body"]:
                 continue
             key = self._keys.get(now["body"]["contributor"])
             if key is not None and was["body"]["contributor"] not in forged:

@@ -44,19 +44,21 @@ CONTRIBUTORS, LIAR = 4, 1
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A task to be played: its family and rule, its training rounds, what the liar does in which
-    of all rounds (the survey is a round)."""
+    """A task to be played: its family and rule, its training rounds, rows of each contributor, what
+    the liar does in which of all rounds (the survey is a round)."""
 
     family: str
     rule: str
     rounds: int
+    rows_each: int
     lies: dict[int, str]
 
 
 PLANS = {
-    "newton": Plan("kernel", "sum", 4, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}),
-    "wiener": Plan("kernel", "wiener", 2, {1: "bad-signature", 2: "poison"}),
-    "adam": Plan("mlp", "sum", 2, {1: "out-of-range", 2: "old copy"}),
+    # so many rows that some pass what noise alone may score, and are paid
+    "newton": Plan("kernel", "sum", 4, 240, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}),
+    "wiener": Plan("kernel", "wiener", 2, 40, {1: "bad-signature", 2: "poison"}),
+    "adam": Plan("mlp", "sum", 3, 40, {1: "out-of-range", 2: "old copy", 3: "missing"}),
 }
 
 
@@ -69,7 +71,7 @@ class LyingGrid(PlainGrid):
         self._firsts: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         self.tamper = self._lie
 
-    def _lie(self, node: int, message: Message, reply: Message) -> Message:
+    def _lie(self, node: int, message: Message, reply: Message) -> Message | None:
         if message.metadata.message_type != "train" or reply.has_error():
             return reply
         fields = reply.content["covalue"]
@@ -79,6 +81,8 @@ class LyingGrid(PlainGrid):
         lie = self._plan.lies.get(int(message.content["covalue"]["round"]))
         if node != LIAR + 1 or lie is None:
             return reply
+        if lie == "missing":
+            return None
         receipt = Receipt.parse(fields["receipt"])
         fields["update"], fields["receipt"] = self._told(lie, sent, receipt)
         return reply
@@ -97,7 +101,8 @@ class LyingGrid(PlainGrid):
         elif lie == "poison":
             clip = task.policy.clip_norm_nano / 1e9 * 2**task.model.update_grid_bits
             other = self._firsts[-1].astype(float)
-            away = sent - 100 * clip * other / np.linalg.norm(other)
+            # as far as half of all units could pull, the other way
+            away = sent - 0.5 * task.policy.public_n * clip * other / np.linalg.norm(other)
             update = np.rint(away).astype("<i8").tobytes()
         elif lie == "wrong-event":
             event = body.event.model_copy(update={"clip_norm_nano": 1})
@@ -137,7 +142,7 @@ def play(folder: Path, plan: Plan) -> Iterator[Federation]:
                 net,
                 contributors=CONTRIBUTORS,
                 rounds=plan.rounds,
-                rows_each=40,
+                rows_each=plan.rows_each,
                 family=plan.family,
                 rule=plan.rule,
             )

@@ -30,13 +30,29 @@ def totals(stretches: Sequence[Any], judged_out: Sequence[bool]) -> list[int]:
 
 
 def thresholds(stretches: Sequence[Any], count: int) -> list[int]:
-    """What each must pass to be paid."""
-    found = []
-    for place in range(count):
-        mean = sum(each["noise_means_pico"][place] for each in stretches)
-        variance = sum(each["noise_deviations_pico"][place] ** 2 for each in stretches)
-        found.append(held(max(0, mean + 3 * math.isqrt(variance))))
-    return found
+    """What each must pass to be paid: three deviations above the mean of noise, at the loudness of
+    0 to 3 in each stretch for which that is most."""
+    return [
+        _threshold(
+            [
+                (each["noise_means_pico"][place], each["noise_deviations_pico"][place])
+                for each in stretches
+            ]
+        )
+        for place in range(count)
+    ]
+
+
+def _threshold(moments: Sequence[tuple[int, int]]) -> int:
+    harms = [(max(0, -mean), deviation**2) for mean, deviation in moments if deviation > 0]
+    v = c = 0
+    for t, q in sorted(harms, key=lambda each: Fraction(*each)):
+        w = 9 * q
+        if t > 0:
+            w = max(0, min(w, 9 * q**2 // (4 * t**2) - v))
+        v += w
+        c += t * w // q
+    return held(max(1000 * len(moments), 3 * math.isqrt(v) - c))
 
 
 def parts_of(whole: int, scores: Sequence[int], least: Sequence[int]) -> list[int]:

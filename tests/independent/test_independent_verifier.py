@@ -28,7 +28,7 @@ from tests.independent.liar_town import LIAR, PLANS, Federation
 from tests.independent.verdicts import HeldStore, other_value, product_says, verifier_says
 from tests.independent.verifier import verify
 
-RAW_FLIPS, FIELDS = 24, {"newton": 20, "wiener": 8, "adam": 8}
+RAW_FLIPS, FIELDS = 24, {"newton": 20, "wiener": 5, "adam": 5}
 
 
 @pytest.fixture(params=list(PLANS))
@@ -67,6 +67,12 @@ def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_both_accept_what_was_played(federation: Federation, judges: Any) -> None:
     assert judges(federation).say(federation.blocks) == ("", "")
+
+
+def test_somebody_is_paid(newton: Federation) -> None:
+    """Without this, the agreement on payouts and roots would be one on zeros."""
+    results = Forger(newton).report["results"]
+    assert sum(int(each["payout_wei"]) > 0 for each in results) >= 2
 
 
 def test_every_model_is_recomputed_bit_for_bit_by_the_rule_sum(
@@ -124,7 +130,9 @@ def test_promise_7_both_find_any_flipped_byte(newton: Federation, judges: Any) -
 def test_neither_looks_at_blocks_that_nothing_needs(newton: Federation, judges: Any) -> None:
     """What the liar's vault had left in the store before its owner sent something else."""
     chooser, needed = random.Random(8), set(_needed(newton))
-    others = {cid: data for cid, data in newton.blocks.items() if cid not in needed}
+    size = 8 * newton.played.town.task.model.parameters
+    updates = {cid: data for cid, data in newton.blocks.items() if len(data) == size}
+    others = {cid: data for cid, data in updates.items() if cid not in needed}
     assert others
     spoilt = {cid: _flipped(data, chooser) for cid, data in others.items()}
     assert judges(newton).say({**newton.blocks, **spoilt}) == ("", "")
@@ -200,17 +208,16 @@ def test_both_agree_on_another_update_under_a_right_receipt(
 def test_both_hold_recorded_scores_against_recomputed_ones(
     federation: Federation, judges: Any
 ) -> None:
-    """A millionth more than the tolerance, in the first and in the last stretch."""
+    """A little more than the tolerance."""
     forger, both = Forger(federation), judges(federation)
-    for stretch in (0, len(forger.report["stretches"]) - 1):
-        for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
-            path = ("stretches", stretch, name, 2)
-            score = at(forger.report, path)
-            over = 1001 + abs(score) // 10**6 + 5
-            forged = forger.forge("report", (path, score + over))
-            product, verifier = both.say(forged.blocks, forged)
-            assert f"{name}[2]" in verifier
-            assert product
+    last = len(forger.report["stretches"]) - 1
+    for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
+        path = ("stretches", last, name, 2)
+        score = at(forger.report, path)
+        forged = forger.forge("report", (path, score + 1010 + abs(score) // 10**6))
+        product, verifier = both.say(forged.blocks, forged)
+        assert f"{name}[2]" in verifier
+        assert product
 
 
 def test_the_product_alone_looks_into_the_card_and_the_words(
