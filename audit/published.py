@@ -30,7 +30,7 @@ from dao.records import (
 )
 from dao.store import Store
 from rounds.replay import decided_without_bytes
-from rounds.score import ScoredRound
+from rounds.stretch import ScoredRound
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from dao.task_terms import terms_problems
 from privacy.accounting import policy_epsilon_micro, states_enough
 from rounds.replay import ReplayInput, ReplayPoint, replay_round
 from rounds.report import ReportInput, check_report
-from rounds.score import ScoredRound
+from rounds.stretch import ScoredRound
 from valuation.family import Family
 from valuation.loading import load_family
 

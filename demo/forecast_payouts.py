@@ -14,9 +14,10 @@ from dao.cid import blob_ref
 from dao.records import Position, Receipt, ReceiptBody, RoundRecord, StretchScores, Task
 from demo.forecast import TrainedRound, made_up_account
 from rounds.phases import event_of
-from rounds.score import ScoredRound, Stretch, score_stretch
+from rounds.score import score_stretch
 from rounds.settle import Settlement, settle
 from rounds.step import Steps
+from rounds.stretch import ScoredRound, Stretch
 from valuation.family import Family, JudgeRows, Prepared
 
 MOST_JUDGING_ROWS = 1_000

@@ -33,7 +33,7 @@ from fl_client.vault import Vault
 from fl_client.wire import CosignRequest
 from rounds.replay import ReplayInput, ReplayPoint, decided_without_bytes, replay_round
 from rounds.report import ReportInput, check_report
-from rounds.score import ScoredRound
+from rounds.stretch import ScoredRound
 from valuation.family import Family
 
 

@@ -20,7 +20,7 @@ from fl_server.context import CoordinatorContext
 from fl_server.publish import StoreContent
 from fl_server.rounds_loop import TrainingPoint
 from rounds.report import ReportInput, make_report
-from rounds.score import ScoredRound
+from rounds.stretch import ScoredRound
 
 
 def finish_task(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> None:

@@ -26,15 +26,9 @@ from dao.records import (
 from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, check_card, make_card
 from rounds.rules import steps_of
-from rounds.score import (
-    JudgedOn,
-    ScoredRound,
-    Stretch,
-    judging_rows,
-    score_stretch,
-    surveys_of,
-)
+from rounds.score import JudgedOn, judging_rows, score_stretch, surveys_of
 from rounds.settle import check_scores, check_stretches, settle
+from rounds.stretch import ScoredRound, Stretch
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
 from valuation.rows import check_frame, parse_csv
@@ -98,7 +92,7 @@ def make_report(given: ReportInput) -> ScoreReport:
 def check_report(recorded: ScoreReport, given: ReportInput) -> None:
     """Recompute a report and compare; ReplayMismatch names the place that differs."""
     sealed, judged_on, rows = _judges(given)
-    check_stretches(recorded, judged_on=judged_on, stretches=_scores(given, rows))
+    check_stretches(recorded, judged_on=judged_on, stretches=_scores(given, rows, recorded))
     expected = _assemble(
         given, judged_on, recorded.stretches, card=_card(given, sealed, rows, recorded.card)
     )
@@ -128,12 +122,21 @@ def _judges(given: ReportInput) -> tuple[SealedRows | None, JudgedOn, JudgeRows 
     return sealed, judged_on, rows
 
 
-def _scores(given: ReportInput, rows: JudgeRows | None) -> tuple[StretchScores, ...]:
+def _scores(
+    given: ReportInput, rows: JudgeRows | None, recorded: ScoreReport | None = None
+) -> tuple[StretchScores, ...]:
+    """Of every stretch; with a record, whom it dropped is dropped."""
     surveys = surveys_of(given.task, [each for stretch in given.stretches for each in stretch])
     steps = steps_of(given.task, given.family, given.roster, surveys)
+    known = () if recorded is None else recorded.stretches
     return tuple(
-        score_stretch(Stretch(given.task, given.family, steps, given.roster, rounds), rows).scores
-        for rounds in given.stretches
+        score_stretch(
+            Stretch(given.task, given.family, steps, given.roster, rounds),
+            rows,
+            dropped=known[index].dropped if index < len(known) else None,
+            place=f"score report, stretches[{index}].",
+        ).scores
+        for index, rounds in enumerate(given.stretches)
     )
 
 

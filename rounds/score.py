@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each contributor's updates were worth, stretch by stretch.
 
-A stretch is the rounds of one checkpoint. At its start every displacement is 0 again. A coalition's
-model is what the recorded model would be had only its members sent updates: the recorded model at
-the stretch's end, minus everybody's displacement, plus the members'. So what was published before
-(ridge and momentum of it included) is in every coalition. So is the public member: in each round it
-moves by its exact clipped gradient sum on the public rows at the round's base, without noise.
-
-The value of a coalition is minus the mean squared error in the standardised target. The kernel
-family has the closed form; other models are enumerated up to 14 contributors, sampled above. Beside
-each score stands what noise alone would score in that contributor's name (`rounds.noise_scores`).
+A stretch is the rounds of one checkpoint (`rounds.stretch`). The value of a coalition is minus the
+mean squared error in the standardised target. The kernel family has the closed form; other models
+are enumerated up to 14 contributors, sampled above. Those who harmed are left out first
+(`rounds.harm`), and beside each score stands what noise alone would score in that contributor's
+name (`rounds.noise_scores`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from dao.records import RoundRecord, StretchScores, Task
-from privacy.engine import clipped_sum
-from privacy.mechanism import clip_norm
+from dao.records import StretchScores, Task
 from rewards.shapley import (
     EXACT_PLAYERS,
     Coalitions,
@@ -32,73 +25,18 @@ from rewards.shapley import (
     sampled_shapley,
 )
 from rounds.coalition import model_values, module_outputs
-from rounds.judge import judged_out_in, noise_updates, to_pico
+from rounds.harm import CurvedGame, Game, Harmless, QuadraticGame, drop_harmful
+from rounds.judge import to_pico
 from rounds.noise_scores import NoiseScores, QuadraticValue, linear_noise, simulated_noise
-from rounds.phases import gradient_scale, kind_of, release_of
-from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
-from rounds.step import PUBLIC, Displacement, Steps
+from rounds.phases import kind_of, release_of
+from rounds.state import Floats, decode_update, update_to_float
+from rounds.stretch import ScoredRound, Stretch, StretchMoves, noise_walk, stretch_moves
 from valuation.family import Family, JudgeRows, Prepared
 
 SAMPLED_PERMUTATIONS = 128
 """Permutations drawn above `EXACT_PLAYERS`, each walked both ways."""
 
 JudgedOn = Literal["sealed-rows", "public-rows", "nothing"]
-
-
-@dataclass(frozen=True)
-class ScoredRound:
-    """A recorded round with bytes: its base, its model, and the counted updates by address."""
-
-    record: RoundRecord
-    base_state: bytes
-    model: bytes
-    updates: Mapping[str, bytes]
-
-
-_NUMBERS_AT_ONCE = 4_000_000
-"""Of updates that are weighed together: 32 MB."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """The recorded rounds of one checkpoint, and what moves their model.
-
-    `roster` is in the order that the chain froze; `steps` are those of `rounds.rules.steps_of`,
-    with the surveys of the task (`surveys_of`).
-    """
-
-    task: Task
-    family: Family
-    steps: Steps
-    roster: Sequence[str]
-    rounds: Sequence[ScoredRound]
-
-    @property
-    def training(self) -> list[ScoredRound]:
-        """The rounds that moved the model."""
-        return [
-            each
-            for each in self.rounds
-            if kind_of(self.task, each.record.position.round) == "train"
-        ]
-
-    def seed(self, label: bytes) -> bytes:
-        """32 bytes that nobody chose: of the task, the label and the first round."""
-        position = self.rounds[0].record.position
-        number = position.round.to_bytes(8, "big")
-        return hashlib.sha256(bytes.fromhex(position.task_digest) + label + number).digest()
-
-
-@dataclass(frozen=True)
-class StretchMoves:
-    """Displacements of theta over one stretch.
-
-    `base` float64[d] is the empty coalition's model, public member included; `members` [K, d] is
-    what contributors (roster order) add.
-    """
-
-    base: Floats
-    members: Floats
 
 
 @dataclass(frozen=True)
@@ -132,162 +70,117 @@ def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, Jud
     return ("nothing", None) if rows is None else ("public-rows", rows)
 
 
-def score_stretch(stretch: Stretch, rows: JudgeRows | None) -> ScoredStretch:
-    """Scores of one stretch in roster order; all 0 where no rows judge."""
+def score_stretch(
+    stretch: Stretch,
+    rows: JudgeRows | None,
+    *,
+    dropped: Sequence[int] | None = None,
+    place: str = "",
+) -> ScoredStretch:
+    """Scores of one stretch in roster order; all 0 where no rows judge.
+
+    Args:
+        dropped: whom a record left out; a replay follows it.
+        place: of the record, for messages.
+
+    Raises:
+        ReplayMismatch: as `rounds.harm.drop_harmful`.
+    """
     nothing = np.zeros(len(stretch.roster))
-    scores, errors, noise = nothing, nothing, NoiseScores(nothing, nothing)
+    found = _Scores((), nothing, nothing, NoiseScores(nothing, nothing))
     if rows is not None and stretch.training:
         moves = stretch_moves(stretch)
         score = _quadratic if stretch.task.model.family == "kernel" else _curved
-        scores, errors, noise = score(stretch, moves, rows)
+
+        def harmless(game: Game) -> Harmless:
+            return drop_harmful(game, len(stretch.roster), recorded=dropped, place=place)
+
+        found = score(stretch, moves, rows, harmless)
     return ScoredStretch(
         scores=StretchScores(
             first_round=stretch.rounds[0].record.position.round,
             last_round=stretch.rounds[-1].record.position.round,
-            scores_pico=_pico(scores),
-            noise_means_pico=_pico(noise.means),
-            noise_deviations_pico=_pico(noise.deviations),
+            scores_pico=_pico(found.scores),
+            dropped=found.dropped,
+            noise_means_pico=_pico(found.noise.means),
+            noise_deviations_pico=_pico(found.noise.deviations),
         ),
-        standard_errors=errors,
+        standard_errors=found.standard_errors,
     )
 
 
-def stretch_moves(stretch: Stretch) -> StretchMoves:
-    """How far everybody moved theta over consecutive rounds, by the steps as they were taken."""
-    task, roster = stretch.task, stretch.roster
-    members = np.zeros((len(roster), task.model.parameters))
-    many = max(1, _NUMBERS_AT_ONCE // (task.model.parameters * max(1, len(stretch.training))))
-    for first in range(0, len(roster), many):
-        places = range(first, min(first + many, len(roster)))
-        members[first : first + many] = _walked(stretch, places)
-    public = _public_walk(stretch)
-    end = state_to_float(task, decode_state(task, stretch.rounds[-1].model)[0])
-    return StretchMoves(base=end - np.sum(members, axis=0) + public, members=members)
+@dataclass(frozen=True)
+class _Scores:
+    """Who was dropped; of each contributor its score [K] and the score's standard error [K]; and
+    what noise scores."""
+
+    dropped: tuple[int, ...]
+    scores: Floats
+    standard_errors: Floats
+    noise: NoiseScores
 
 
-def _walked(stretch: Stretch, places: range) -> Floats:
-    """float64[k, d]: how far some contributors, by their places in the roster, moved theta."""
-    task, steps, training = stretch.task, stretch.steps, stretch.training
-    place_of = {stretch.roster[place]: row for row, place in enumerate(places)}
-    sent = np.zeros((len(training), len(places), task.model.parameters))
-    for row, each in enumerate(training):
-        release = release_of(task, each.record.position.round)
-        for address in (receipt.body.contributor for receipt in each.record.receipts):
-            if address in place_of:
-                update = decode_update(release, each.updates[address])
-                sent[row, place_of[address]] = update_to_float(release, update)
-    flat = sent.reshape(-1, task.model.parameters)
-    weighed = steps.weigh(flat, [*places] * len(training)).reshape(sent.shape)
-    moved = Displacement.zero(task, many=len(places))
-    for row, each in enumerate(training):
-        moved = _advanced(stretch, moved, weighed[row], each)
-        for address in judged_out_in(each.record):
-            if address in place_of:
-                moved.forget(place_of[address])
-    return moved.phi
-
-
-def _public_walk(stretch: Stretch) -> Floats:
-    """float64[d]: how far the public rows would have moved theta."""
-    task, rows = stretch.task, stretch.family.judge_rows()
-    moved = Displacement.zero(task, many=1)
-    if rows is None:
-        return np.zeros(task.model.parameters)
-    for each in stretch.training:
-        base = state_to_float(task, decode_state(task, each.base_state)[0])
-        gradient = _public_gradient(task, stretch.family, rows, base)
-        weighed = stretch.steps.weigh(gradient[None, :], (PUBLIC,))
-        moved = _advanced(stretch, moved, weighed, each)
-    walked: Floats = moved.phi[0]
-    return walked
-
-
-def _advanced(
-    stretch: Stretch, moved: Displacement, weighed: Floats, each: ScoredRound
-) -> Displacement:
-    """Displacements after one more recorded round."""
-    return stretch.steps.advance(
-        moved,
-        weighed,
-        number=each.record.position.round,
-        state_after=decode_state(stretch.task, each.model),
-    )
-
-
-Scores = tuple[Floats, Floats, NoiseScores]
-"""Of each contributor: its score [K], the score's standard error [K], and that of noise."""
-
-
-def _quadratic(stretch: Stretch, moves: StretchMoves, rows: JudgeRows) -> Scores:
+def _quadratic(
+    stretch: Stretch,
+    moves: StretchMoves,
+    rows: JudgeRows,
+    harmless: Callable[[Game], Harmless],
+) -> _Scores:
     """Of a linear model, in closed form."""
     module = stretch.family.module(moves.base)
     residual = rows.residual - module_outputs(module, moves.base[None, :], rows.inputs)[0]
     effects = moves.members @ rows.inputs.T
+    found = harmless(QuadraticGame(residual, effects))
+    left, scores = list(found.left), found.scores.copy()
+    scores[left] = quadratic_shapley(residual, effects[left])
     numbers = [each.record.position.round for each in stretch.training]
     noise = linear_noise(
         stretch.steps,
-        QuadraticValue(rows.inputs, residual, np.sum(effects, axis=0)),
+        QuadraticValue(rows.inputs, residual, np.sum(effects[left], axis=0)),
         contributors=len(effects),
         numbers=numbers,
         deviation=release_of(stretch.task, numbers[0]).deviation,
         seed=stretch.seed(b"covalue.noise-probes.v1"),
     )
-    return quadratic_shapley(residual, effects), np.zeros(len(effects)), noise
+    return _Scores(found.dropped, scores, np.zeros(len(effects)), noise)
 
 
-def _curved(stretch: Stretch, moves: StretchMoves, rows: JudgeRows) -> Scores:
+def _curved(
+    stretch: Stretch,
+    moves: StretchMoves,
+    rows: JudgeRows,
+    harmless: Callable[[Game], Harmless],
+) -> _Scores:
     """Of any other model: coalitions are evaluated, all of them or drawn ones."""
-    module, players = stretch.family.module(moves.base), len(moves.members)
+    module = stretch.family.module(moves.base)
 
     def values_of(thetas: Floats) -> Floats:
         return model_values(module, thetas, rows)
 
-    def value(coalitions: Coalitions) -> Floats:
-        return values_of(moves.base + coalitions.astype(np.float64) @ moves.members)
+    found = harmless(CurvedGame(values_of, base=moves.base, members=moves.members))
+    left, scores, errors = list(found.left), found.scores.copy(), np.zeros(len(moves.members))
+    members = moves.members[left]
 
-    if players <= EXACT_PLAYERS:
-        scores, errors = exact_shapley(value, players), np.zeros(players)
+    def value(coalitions: Coalitions) -> Floats:
+        return values_of(moves.base + coalitions.astype(np.float64) @ members)
+
+    if len(left) <= EXACT_PLAYERS:
+        scores[left] = exact_shapley(value, len(left))
     else:
-        scores, errors = sampled_shapley(
+        scores[left], errors[left] = sampled_shapley(
             value,
-            players,
+            len(left),
             seed=stretch.seed(b"covalue.permutations.v1"),
             permutations=SAMPLED_PERMUTATIONS,
         )
     noise = simulated_noise(
         values_of,
         empty=moves.base,
-        full=moves.base + np.sum(moves.members, axis=0),
-        players=_noise_walk(stretch),
-        contributors=players,
+        full=moves.base + np.sum(members, axis=0),
+        players=noise_walk(stretch),
+        contributors=len(scores),
     )
-    return scores, errors, noise
-
-
-def _noise_walk(stretch: Stretch) -> Floats:
-    """float64[M, d]: how far the simulated noise players move theta, each update weighed alike."""
-    task = stretch.task
-    moved = Displacement.zero(task, many=task.aggregation.noise_players)
-    for each in stretch.training:
-        position = each.record.position
-        sent = noise_updates(task, position.task_digest, round_number=position.round)
-        moved = _advanced(stretch, moved, sent, each)
-    return moved.phi
-
-
-def _public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats) -> Floats:
-    """What the public rows would send in a round without noise, each row a unit of its own: the sum
-    of clipped gradients, times how often a unit is expected in the round's samples."""
-    often = gradient_scale(task) / task.policy.public_n
-    return often * clipped_sum(
-        family.module(theta),
-        rows.inputs,
-        rows.residual,
-        np.arange(len(rows.residual)),
-        clip_norm=clip_norm(task.policy),
-        max_rows=1,
-        huber=task.model.huber_micro / 1e6 or None,
-    )
+    return _Scores(found.dropped, scores, errors, noise)
 
 
 def _pico(values: Floats) -> tuple[int, ...]:

@@ -165,6 +165,7 @@ def check_stretches(
         here = f"{place}stretches[{index}]."
         _equal(here + "first_round", was.first_round, now.first_round)
         _equal(here + "last_round", was.last_round, now.last_round)
+        _equal(here + "dropped", was.dropped, now.dropped)
         for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
             old, new = getattr(was, name), getattr(now, name)
             _equal(f"{here}{name}, length", len(old), len(new))

@@ -37,6 +37,8 @@ class StretchScores(Record):
     first_round: Positive
     last_round: Positive
     scores_pico: tuple[SafeInt, ...]
+    dropped: tuple[Count, ...]
+    """Whose updates harmed, by places in the roster, in the order in which they were left out."""
     noise_means_pico: tuple[SafeInt, ...]
     noise_deviations_pico: tuple[Count, ...]
     """Mean and standard deviation of the score of noise in each one's name (see SPEC.md)."""

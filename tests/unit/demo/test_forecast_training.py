@@ -17,7 +17,7 @@ from demo.forecast import (
 )
 from demo.forecast_payouts import Payouts, Scoring, by_size
 from privacy.noise import SeededNoise
-from rewards.shapley import shapley_by_definition
+from tests.plain_scores import plain_scores
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import Prepared
 from valuation.private_rows import PrivateRows
@@ -117,8 +117,8 @@ def test_compared_settings_meet_the_same_noise_and_vaults_their_own() -> None:
     )
 
 
-def plain_scores(world: World, rounds: list, judging: Prepared) -> list[float]:
-    """Shapley values by the definition, stretch by stretch: a coalition's model is the recorded one
+def plain_totals(world: World, rounds: list, judging: Prepared) -> list[float]:
+    """Scores by the definition, added up over stretches: a coalition's model is the recorded one
     without what the others moved it by, as docs/spec/rewards.md says."""
     task = world.task
     gain, ridge = (world.family.optimiser_vectors()[name] for name in ("gain", "ridge"))
@@ -139,7 +139,7 @@ def plain_scores(world: World, rounds: list, judging: Prepared) -> list[float]:
             theta = end - np.sum(out, axis=0) if out else end
             return -float(np.mean((judging.residual - judging.inputs @ theta) ** 2))
 
-        for place, score in enumerate(shapley_by_definition(value, len(moved))):
+        for place, score in enumerate(plain_scores(value, len(moved))[0]):
             scores[place] += score
     return scores
 
@@ -154,7 +154,7 @@ def test_scores_are_shapley_values_over_the_checkpoints_stretches() -> None:
     for each in rounds:
         scoring.add(each)
     found = scoring.settle(np.full(4, 50))
-    expected = plain_scores(world, rounds, judging)
+    expected = plain_totals(world, rounds, judging)
     assert np.allclose(np.array(found.scores_pico) / 1e12, expected, rtol=1e-6, atol=1e-9)
     paid = [
         score if score > threshold else 0

@@ -10,8 +10,9 @@ from dao.errors import ReplayMismatch, TaskError
 from dao.records import Calibration
 from rounds.phases import event_of, kind_of, release_of, training_round
 from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
-from rounds.score import ScoredRound, Stretch, score_stretch
+from rounds.score import score_stretch
 from rounds.settle import settle
+from rounds.stretch import ScoredRound, Stretch
 from tests.unit.rounds.round_world import World, blob_ref, make_world, verify
 
 CALIBRATION = Calibration(

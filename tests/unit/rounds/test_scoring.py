@@ -10,12 +10,14 @@ import pytest
 
 from dao.records import StretchScores
 from privacy.engine import clipped_sum
-from rewards.shapley import shapley_by_definition
+from rewards.shapley import EXACT_PLAYERS
 from rounds.coalition import module_outputs
 from rounds.judge import noise_updates
 from rounds.phases import release_of
-from rounds.score import ScoredRound, Stretch, judging_rows, score_stretch, stretch_moves
+from rounds.score import judging_rows, score_stretch
 from rounds.state import decode_state, decode_update, state_to_float, update_to_float
+from rounds.stretch import ScoredRound, Stretch, stretch_moves
+from tests.plain_scores import plain_scores
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import JudgeRows, Prepared
 
@@ -108,18 +110,23 @@ def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
         names = frozenset(world.addresses[i] for i in members)
         return _value(world, _retrained(world, rounds, names), rows)
 
-    slow = shapley_by_definition(value, 3)
+    slow, dropped = plain_scores(value, 3)
     assert [each / 1e12 for each in scored.scores.scores_pico] == pytest.approx(slow, abs=1e-8)
+    assert scored.scores.dropped == tuple(dropped)
     assert (scored.scores.first_round, scored.scores.last_round) == (4, 6)
     assert not scored.standard_errors.any()
 
 
-def _noise_scores(world: World, rows: JudgeRows, players: int) -> list[float]:
-    """The mean of what each noise player adds first and last, trained through all rounds."""
+def _noise_scores(
+    world: World, rows: JudgeRows, players: int, dropped: tuple[int, ...]
+) -> list[float]:
+    """The mean of what each noise player adds first and last to those who were not dropped, trained
+    through all rounds."""
     task, rounds, found = world.task, scored_rounds(world), []
     numbers = [each.record.position.round for each in rounds]
     sent = {t: noise_updates(task, task.digest(), round_number=t) for t in numbers}
-    sides = (frozenset[str](), frozenset(world.addresses))
+    left = [each for place, each in enumerate(world.addresses) if place not in dropped]
+    sides = (frozenset[str](), frozenset(left))
     ends = [_value(world, _retrained(world, rounds, members), rows) for members in sides]
     for player in range(players):
         noise = {t: each[player] for t, each in sent.items()}
@@ -135,7 +142,7 @@ def test_noise_of_an_mlp_is_that_of_players_trained_one_by_one() -> None:
     world = make_world(contributors=3, width=6, hidden=3, noise_players=4).play(3)
     rows = _sealed(world)
     scored = score_stretch(_stretch(world), rows).scores
-    slow = _noise_scores(world, rows, 4)
+    slow = _noise_scores(world, rows, 4, scored.dropped)
     for mean, deviation in zip(scored.noise_means_pico, scored.noise_deviations_pico, strict=True):
         assert mean / 1e12 == pytest.approx(np.mean(slow), abs=1e-8)
         assert deviation / 1e12 == pytest.approx(np.std(slow, ddof=1), abs=1e-8)
@@ -148,7 +155,7 @@ def test_noise_of_a_linear_model_is_that_of_many_players_trained_one_by_one() ->
     rows = _sealed(world, rows=100)
     scored = score_stretch(_stretch(world), rows).scores
     assert len(set(scored.noise_means_pico)) == 1, "the rule sum weighs all alike"
-    slow = np.array(_noise_scores(world, rows, 600))
+    slow = np.array(_noise_scores(world, rows, 600, scored.dropped))
     deviation = float(np.std(slow, ddof=1))
     mean = scored.noise_means_pico[0] / 1e12
     assert abs(mean - slow.mean()) < 4 * deviation / np.sqrt(600) + 0.08 * abs(slow.mean())
@@ -180,16 +187,20 @@ def test_who_was_judged_out_scores_nothing_on_that_stretch() -> None:
 
 
 def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
-    world = make_world(contributors=15, width=3, hidden=2, rows=20, noise_players=1).play(2)
+    world = make_world(contributors=20, width=3, hidden=2, rows=60, noise_players=1).play(2)
     stretch, rows = _stretch(world), _sealed(world, rows=20)
     scored = score_stretch(stretch, rows)
-    assert (scored.standard_errors > 0).all()
+    kept = [place for place in range(20) if place not in scored.scores.dropped]
+    assert len(kept) > EXACT_PLAYERS
+    assert (scored.standard_errors[kept] > 0).all()
+    assert not scored.standard_errors[list(scored.scores.dropped)].any()
     assert score_stretch(stretch, rows).scores == scored.scores
     moves = stretch_moves(stretch)
     ends = [
-        _value(world, theta, rows) for theta in (moves.base, moves.base + moves.members.sum(axis=0))
+        _value(world, theta, rows)
+        for theta in (moves.base, moves.base + moves.members[kept].sum(axis=0))
     ]
-    total = sum(scored.scores.scores_pico) / 1e12
+    total = sum(scored.scores.scores_pico[place] for place in kept) / 1e12
     assert total == pytest.approx(ends[1] - ends[0], abs=1e-9)
 
 
@@ -205,6 +216,7 @@ def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> N
         first_round=1,
         last_round=2,
         scores_pico=(0,) * 4,
+        dropped=(),
         noise_means_pico=(0,) * 4,
         noise_deviations_pico=(0,) * 4,
     )

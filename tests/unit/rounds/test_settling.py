@@ -40,6 +40,7 @@ def _stretch(
         first_round=first,
         last_round=first + 2,
         scores_pico=tuple(scores),
+        dropped=(),
         noise_means_pico=tuple(means),
         noise_deviations_pico=(1,) * len(scores) if deviations is None else tuple(deviations),
     )

@@ -10,15 +10,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import rounds.score
+import rounds.stretch
 from privacy.engine import clipped_sum
 from rewards.shapley import shapley_by_definition
 from rounds.judge import noise_updates
 from rounds.phases import kind_of
 from rounds.rules import noise_voices, steps_of
-from rounds.score import ScoredRound, Stretch, score_stretch, stretch_moves, surveys_of
+from rounds.score import score_stretch, surveys_of
 from rounds.state import theta_of
 from rounds.step import PUBLIC, Displacement
+from rounds.stretch import ScoredRound, Stretch, stretch_moves
+from tests.plain_scores import plain_scores
 from tests.unit.rounds.wiener_world import (
     CONTRIBUTORS,
     Built,
@@ -129,9 +131,10 @@ def test_scores_are_shapley_values_of_coalitions_trained_again(
     def coalition(members: frozenset[int]) -> float:
         return value(trained_again(world, rule, rounds, members), rows)
 
-    slow = shapley_by_definition(coalition, CONTRIBUTORS)
+    slow, dropped = plain_scores(coalition, CONTRIBUTORS)
     found = [each / 1e12 for each in scored.scores.scores_pico]
     assert found == pytest.approx(slow, abs=1e-8)
+    assert scored.scores.dropped == tuple(dropped)
     assert max(abs(each) for each in slow) > 1e-4
 
 
@@ -160,9 +163,9 @@ def test_noise_in_each_name_has_the_moments_of_its_gaussian(
     again from the specification."""
     rounds, rows = rounds_of(world)[part], sealed(built)
     scored = score_stretch(stretch_of(world, part), rows).scores
-    count = len(rows.residual)
+    count, left = len(rows.residual), frozenset(range(CONTRIBUTORS)) - {*scored.dropped}
     nobody = trained_again(world, rule, rounds, frozenset())
-    everybody = trained_again(world, rule, rounds, frozenset(range(CONTRIBUTORS)))
+    everybody = trained_again(world, rule, rounds, left)
     middle = 2.0 * (rows.residual - rows.inputs @ nobody) - rows.inputs @ (everybody - nobody)
     seed = bytes.fromhex(world.task.digest()) + b"covalue.noise-probes.v1"
     seed = hashlib.sha256(seed + rounds[0].record.position.round.to_bytes(8, "big")).digest()
@@ -202,7 +205,7 @@ def test_noise_players_of_the_rule_score_as_noise_in_their_name_is_expected_to(
     part = STRETCHES[0]
     rounds, rows = rounds_of(world)[part], sealed(built)
     scored = score_stretch(stretch_of(world, part), rows).scores
-    nobody, everybody = frozenset[int](), frozenset(range(CONTRIBUTORS))
+    nobody, everybody = frozenset[int](), frozenset(range(CONTRIBUTORS)) - {*scored.dropped}
     ends = [value(trained_again(world, rule, rounds, who), rows) for who in (nobody, everybody)]
     for player in range(NOISE_PLAYERS):
         with_it = [
@@ -231,7 +234,7 @@ def test_contributors_weighed_in_blocks_move_as_all_at_once(
     """However little fits in memory."""
     stretch = stretch_of(world, slice(0, 4))
     at_once = stretch_moves(stretch)
-    monkeypatch.setattr(rounds.score, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(rounds.stretch, "_NUMBERS_AT_ONCE", 1)
     one_by_one = stretch_moves(stretch)
     np.testing.assert_allclose(one_by_one.members, at_once.members, rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(one_by_one.base, at_once.base, rtol=1e-9, atol=1e-14)
