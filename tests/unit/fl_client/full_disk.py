@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers rounds on a disk that fills, in a process of its own: `python full_disk.py KIND FOLDER`.
 
+KIND `first` bounds the size of files while a task's rows are prepared for its first round.
 KIND `tmpfs` mounts a small tmpfs at FOLDER (in a mount namespace of this process alone) and leaves
 a few pages free; KIND `limit` bounds the size of files, so that the kernel takes only a part of a
 line. For each amount of room one line: how much, what the vault did, what the ledger then held.
@@ -53,11 +54,15 @@ def attempt(world: VaultWorld, number: int, full: Callable[[], object]) -> dict[
         assert again == released
     if kept is not None:
         assert again.update == kept, "a charged round is answered with the bytes it was charged for"
+    return {"said": said(refusal), "charged": charged == number}
+
+
+def said(refusal: CovalueError | None) -> str:
     if refusal is None:
-        return {"said": "answered", "charged": charged == number}
+        return "answered"
     assert refusal.hint, refusal
     assert "cannot write" in refusal.message, refusal
-    return {"said": code_of(refusal).value, "charged": charged == number}
+    return code_of(refusal).value
 
 
 def leaving_pages(folder: Path, pages: int) -> Callable[[], object]:
@@ -76,16 +81,43 @@ def leaving_pages(folder: Path, pages: int) -> Callable[[], object]:
 
 
 def leaving_bytes(ledger: Path, room: int) -> Callable[[], object]:
-    @contextmanager
-    def full() -> Iterator[None]:
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (ledger.stat().st_size + room, limits[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    return lambda: limited(ledger.stat().st_size + room)
 
-    return full
+
+def first_answers(folder: Path) -> None:
+    """The first round, in which the rows are prepared, of one new vault after another."""
+    for room in (0, 100, 500, 1000, 2000, 5000, 9000, 20_000):
+        below = folder / str(room)
+        below.mkdir()
+        world = make_world(below)
+        refusal = None
+        with limited(room):
+            try:
+                world.open().answer(world.request(1))
+            except CovalueError as error:
+                refusal = error
+        left = [path.name for path in world.config.folder.rglob("*.new")]
+        assert not left, "nothing half-written is left"
+        expected = make_answer(below / "other")
+        again = world.open().answer(world.request(1))
+        assert again.update == expected, "the same rows as where there was always room"
+        print(json.dumps({"room": room, "said": said(refusal)}), flush=True)
+
+
+def make_answer(folder: Path) -> bytes:
+    folder.mkdir()
+    world = make_world(folder)
+    return world.open().answer(world.request(1)).update
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def main() -> None:
@@ -94,6 +126,9 @@ def main() -> None:
         command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
         subprocess.run(command, check=True)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    if kind == "first":
+        first_answers(folder)
+        return
     world = make_world(folder, rounds=ROUNDS)
     world.config = dataclasses.replace(world.config, noise_seed=None)
     world.open().answer(world.request(1))

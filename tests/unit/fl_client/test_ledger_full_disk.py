@@ -5,7 +5,6 @@ update leaves, and with room again the round is answered once."""
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from failing_disk import Disk
 from vault_world import VaultWorld, make_world
 
 from fl_client.refusals import Code, Refused
@@ -59,42 +59,6 @@ def test_a_line_of_which_the_disk_takes_a_part(tmp_path: Path) -> None:
     found = ran("limit", tmp_path)
     assert [each["said"] for each in found] == ["unavailable"] * 5 + ["answered"]
     assert [each["charged"] for each in found] == [False] * 5 + [True]
-
-
-class Disk:
-    """Counts what is written, and fails at one step or from it on."""
-
-    def __init__(self, *, fails_at: int | None = None, stays_full: bool = False) -> None:
-        self.fails_at, self.stays_full, self.steps = fails_at, stays_full, 0
-
-    def step(self) -> bool:
-        self.steps += 1
-        if self.fails_at is None:
-            return False
-        return self.steps == self.fails_at or (self.stays_full and self.steps > self.fails_at)
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        write, sync, replace = os.write, os.fsync, os.replace
-
-        def failing_write(descriptor: int, data: bytes) -> int:
-            if self.step():
-                write(descriptor, data[: len(data) // 2])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return write(descriptor, data)
-
-        def failing_sync(descriptor: int) -> None:
-            if self.step():
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            sync(descriptor)
-
-        def failing_replace(*args: Any, **kwargs: Any) -> None:
-            if self.step():
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            replace(*args, **kwargs)
-
-        patch.setattr(os, "write", failing_write)
-        patch.setattr(os, "fsync", failing_sync)
-        patch.setattr(os, "replace", failing_replace)
 
 
 def ready(folder: Path) -> VaultWorld:
