@@ -60,6 +60,11 @@ def csv_blocks(file: BinaryIO, *, name: str, rows: int = BLOCK_ROWS) -> Iterator
                 continue
             if header is None:
                 header = check_header([cell.strip() for cell in row], name)
+                if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+                    raise InputError(
+                        f"{name}: one single column {header[0]!r}",
+                        hint="Separate columns by commas.",
+                    )
                 continue
             if len(row) != len(header):
                 raise InputError(
@@ -81,7 +86,7 @@ def csv_blocks(file: BinaryIO, *, name: str, rows: int = BLOCK_ROWS) -> Iterator
     if cells:
         yield _frame(header, cells, lines, name)
     elif not given:
-        raise no_rows(name)
+        raise InputError(f"{name} is empty: no rows below the header", hint=_EMPTY_HINT)
 
 
 def _frame(header: list[str], cells: list[list[str]], lines: list[int], name: str) -> pd.DataFrame:
@@ -121,7 +126,11 @@ def _text_lines(file: BinaryIO, name: str) -> Iterator[str]:
 
 
 def check_header(header: list[str], name: str) -> list[str]:
-    """The columns' names. InputError where one is empty or stands twice."""
+    """The columns' names, of a CSV or a Parquet file.
+
+    Raises:
+        InputError: one is empty or stands twice.
+    """
     twice = sorted({column for column in header if header.count(column) > 1 and column})
     if twice:
         raise InputError(
@@ -129,18 +138,9 @@ def check_header(header: list[str], name: str) -> list[str]:
             hint="Rename or remove one of them.",
         )
     if not any(header):
-        raise InputError(f"{name}: the header is empty", hint=_EMPTY_HINT)
+        raise InputError(f"{name}: the header is empty, no column has a name", hint="Name them all.")
     if "" in header:
         raise InputError(
             f"{name}: column {header.index('') + 1} has no name", hint="Name or remove it."
         )
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise InputError(
-            f"{name}: one single column {header[0]!r}", hint="Separate columns by commas."
-        )
     return header
-
-
-def no_rows(name: str) -> InputError:
-    """What is said of a file that ends below its header."""
-    return InputError(f"{name} is empty: no rows below the header", hint=_EMPTY_HINT)

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 
 from dao.errors import InputError
-from valuation.bounds import degree_bounds, generous_bounds, skewness, wants_log
+from valuation.bounds import generous_bounds, skewness, wants_log
 from valuation.columns import parse_days, parse_numbers
+from valuation.draft_places import draft_location
 from valuation.foreign_dates import foreign_dates_remark, foreign_days_remark
 from valuation.rows import require_columns
 from valuation.schema import Bools, Floats
-from valuation.standard import default_bandwidths, distance_scale
+from valuation.target_copies import target_copy_remark
 from valuation.taskfile import (
     CategorySection,
     DateSection,
     FeatureSection,
-    LocationSection,
     NumberSection,
     RatioSection,
     TargetSection,
@@ -45,8 +45,6 @@ _SMALLEST_SPREAD = 1e-4
 _SILENT = "so nothing can be learned of it"
 _ONE_VALUE = f"it has one value on all public rows, {_SILENT}"
 _CODE_NAMES = ("zip", "zipcode", "postcode", "postal", "plz")
-_LATITUDE_NAMES = ("latitude", "lat")
-_LONGITUDE_NAMES = ("longitude", "long", "lon", "lng")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,9 @@ def draft_task(frame: pd.DataFrame, *, target: str, currency: str = "USD") -> Dr
     drafted_target = _draft_target(frame[target].tolist(), target, currency)
     remarks: list[str] = []
     features: list[FeatureSection] = []
-    location = _draft_location(frame, target)
+    location, remark = draft_location(frame, target, share=_KIND_SHARE)
+    if remark:
+        remarks.append(remark)
     if location is not None:
         features.append(location)
         taken = {target, location.latitude, location.longitude}
@@ -87,6 +87,8 @@ def draft_task(frame: pd.DataFrame, *, target: str, currency: str = "USD") -> Dr
         section, remark = _draft_column(column, frame[column].tolist())
         if section is not None:
             features.append(section)
+        if isinstance(section, NumberSection):
+            remark = target_copy_remark(frame, column, target, share=_KIND_SHARE) or remark
         if remark:
             remarks.append(remark)
     features += _draft_ratios(frame, features)
@@ -102,11 +104,20 @@ def _draft_target(cells: list[str], column: str, currency: str) -> TargetSection
     values, missing = parse_numbers(cells)
     known = values[np.isfinite(values)]
     filled = int((~missing).sum())
-    if filled == 0 or len(known) < _KIND_SHARE * filled or float(known.min()) == float(known.max()):
+    hint = "Name the column that holds the price, in plain digits."
+    if filled == 0:
+        raise InputError(f"target {column!r} is empty on all {len(cells)} public rows", hint=hint)
+    if len(known) < _KIND_SHARE * filled:
         raise InputError(
-            f"target {column!r}: {len(known)} of {filled} non-empty cells are numbers, and they "
-            "must not be all equal",
-            hint="Name the column that holds the price, in plain digits.",
+            f"target {column!r}: {len(known)} of {filled} non-empty cells are numbers, expected "
+            f"at least {_KIND_SHARE:.0%}",
+            hint=hint,
+        )
+    if float(known.min()) == float(known.max()):
+        raise InputError(
+            f"target {column!r}: its numbers are all equal, {known[0]:g}, "
+            "and from equal prices nothing can be learned",
+            hint=hint,
         )
     positive = float(known.min()) > 0
     lower, upper = generous_bounds(known, log=positive and wants_log(known), keep_caps=True)
@@ -118,50 +129,6 @@ def _draft_target(cells: list[str], column: str, currency: str) -> TargetSection
         lower=lower,
         upper=upper,
     )
-
-
-def _draft_location(frame: pd.DataFrame, target: str) -> LocationSection | None:
-    latitude = _find_degrees(frame, _LATITUDE_NAMES, 90.0, target)
-    longitude = _find_degrees(frame, _LONGITUDE_NAMES, 180.0, target)
-    if latitude is None or longitude is None:
-        return None
-    north, _ = parse_numbers(frame[latitude].tolist())
-    east, _ = parse_numbers(frame[longitude].tolist())
-    both = np.isfinite(north) & np.isfinite(east)
-    north, east = north[both], east[both]
-    middle = (round(float(np.median(north)), 4), round(float(np.median(east)), 4))
-    scale = distance_scale(north, east, middle)
-    south_bound, north_bound = degree_bounds(north, 90.0)
-    west_bound, east_bound = degree_bounds(east, 180.0)
-    return LocationSection(
-        kind="location",
-        latitude=latitude,
-        longitude=longitude,
-        south=south_bound,
-        north=north_bound,
-        west=west_bound,
-        east=east_bound,
-        center=middle,
-        scale_metres=scale,
-        bandwidths_metres=default_bandwidths(scale),
-    )
-
-
-def _find_degrees(
-    frame: pd.DataFrame, names: tuple[str, ...], limit: float, target: str
-) -> str | None:
-    for column in map(str, frame.columns):
-        plain = column.strip().lower().replace("-", "_")
-        named = plain in names or any(plain.split("_")[-1] == name for name in names)
-        if column == target or not named:
-            continue
-        values, missing = parse_numbers(frame[column].tolist())
-        inside = np.abs(values) <= limit
-        filled = int((~missing).sum())
-        distinct = len(np.unique(values[inside]))
-        if filled and float(inside.sum()) >= _KIND_SHARE * filled and distinct > 1:
-            return column
-    return None
 
 
 def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None, str]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dao.errors import InputError
-from valuation.csv_table import BLOCK_ROWS, check_header, no_rows
+from valuation.csv_table import BLOCK_ROWS, check_header
 
 MAGIC = b"PAR1"
 """First and last four bytes of every Parquet file."""
@@ -60,7 +60,10 @@ def _blocks(file: BinaryIO, name: str, rows: int) -> Iterator[pd.DataFrame]:
             frame.attrs["name"] = name
             yield frame
     if before == 0:
-        raise no_rows(name)
+        raise InputError(
+            f"{name} is empty: it has {len(header)} columns and no rows",
+            hint="Write the file anew from a table with rows.",
+        )
 
 
 def _texts(array: pa.Array, place: str) -> list[str]:

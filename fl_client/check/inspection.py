@@ -23,6 +23,7 @@ from fl_client.check.drift import (
     compare_words,
     other_units,
 )
+from fl_client.check.likely_causes import LikelyCauses
 from fl_client.check.places import compare_places
 from fl_client.check.report import (
     ColumnNote,
@@ -97,6 +98,7 @@ class Inspection:
         self._sample = Sample(len(self._columns) + 1, limit=limit)
         """Numbers of a row, and last whether it was accepted."""
         self._counts = WordCounts(schema)
+        self._causes = LikelyCauses(schema)
 
     def add(self, block: pd.DataFrame) -> None:
         """The next rows of the file. InputError where a column of the task is missing."""
@@ -116,6 +118,7 @@ class Inspection:
         self._add_units(block, read.accepted, lines)
         self._sample.add(np.column_stack([number_values(read, self._columns), read.accepted]))
         self._counts.add(read)
+        self._causes.add(read, block)
 
     def _look_at(self, reading: Reading, block: pd.DataFrame, lines: Sequence[int]) -> None:
         column = reading.column
@@ -159,7 +162,10 @@ class Inspection:
             rejections=self._rejections.result(),
             duplicates=_duplicates(self._row_prints),
             units=self._units(),
-            notes=tuple(note for each in self._extents.values() for note in self._notes(each)),
+            notes=(
+                *self._causes.notes(),
+                *(note for each in self._extents.values() for note in self._notes(each)),
+            ),
             unseen=tuple(found for words in self._words.values() if (found := words.result()).rows),
             unread=self._unread,
             drift=drift,

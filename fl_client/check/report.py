@@ -73,7 +73,8 @@ class Units:
 
 @dataclass(frozen=True)
 class ColumnNote:
-    """A column that tells the model nothing: `problem` is constant or empty."""
+    """What one column's cells have in common: `problem` is constant or empty (it tells the model
+    nothing), exchanged (latitude with longitude) or time of day (where a day is needed)."""
 
     column: str
     problem: str

@@ -238,6 +238,14 @@ def test_bad_parquet_files_are_refused(data: bytes, name: str, words: str) -> No
     assert caught.value.hint
 
 
+def test_a_parquet_file_without_rows_is_not_told_of_header_lines() -> None:
+    with pytest.raises(InputError, match="it has 8 columns and no rows") as refused:
+        read_table(as_parquet(sales(0, seed=0)), name="x.parquet")
+    assert refused.value.hint == "Write the file anew from a table with rows."
+    one = as_parquet(pd.DataFrame({"a;b": ["1"]}))
+    assert read_table(one, name="x.parquet").columns.tolist() == ["a;b"]
+
+
 def test_a_missing_unit_column_is_said_to_be_the_unit() -> None:
     frame = sales(3, seed=0).drop(columns=["owner", "area"])
     with pytest.raises(InputError) as caught:
