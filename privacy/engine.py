@@ -86,7 +86,7 @@ class Engine:
         with _one_thread():
             graph = trace(module, columns)
             self.closed_form = graph is not None
-            self._sum = _by_opacus(module, columns) if graph is None else ClosedForm(graph)
+            self._sum = _row_by_row(module, columns) if graph is None else ClosedForm(graph)
 
     def clipped_sum(
         self,
@@ -130,7 +130,7 @@ def parameter_vector(module: nn.Module) -> Floats:
     return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
 
 
-def _by_opacus(module: nn.Module, columns: int) -> PerSample:
+def _row_by_row(module: nn.Module, columns: int) -> PerSample:
     # Opacus takes longer to import than all else here, and few models need it.
     from privacy.per_sample import PerSample
     from privacy.row_checks import checked

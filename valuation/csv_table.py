@@ -138,7 +138,9 @@ def check_header(header: list[str], name: str) -> list[str]:
             hint="Rename or remove one of them.",
         )
     if not any(header):
-        raise InputError(f"{name}: the header is empty, no column has a name", hint="Name them all.")
+        raise InputError(
+            f"{name}: the header is empty, no column has a name", hint="Name them all."
+        )
     if "" in header:
         raise InputError(
             f"{name}: column {header.index('') + 1} has no name", hint="Name or remove it."
