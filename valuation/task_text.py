@@ -115,6 +115,7 @@ def settings_lines(
         "# How many units all contributors are expected to bring together (a public guess).",
         f"public_n = {public_n}",
         f"expected_contributors = {contributors}",
+        *_sampling(units=max(1, public_n // contributors)),
         "",
         "[model]",
         "# kernel: needs public rows, the better choice with them. mlp: a small neural network.",
@@ -162,6 +163,27 @@ def settings_lines(
         '# commitment = "..."',
         "# `covalue task seal ROWS.csv --holder 0x...` writes these lines (docs/SPEC.md).",
         "",
+    ]
+
+
+def _sampling(*, units: int) -> list[str]:
+    """Local steps, behind `#`: few tasks want them. `units` is what a contributor may bring."""
+    return [
+        "",
+        "# For slow networks: between two rounds each contributor takes several noisy steps on",
+        "# its own copy of the model, each on a sample of its units. Needs the aggregation rule",
+        '# sum, and vaults with filter = "rdp" in their settings ([vault]). Formulas:',
+        "# docs/spec/privacy.md, section 5. At the same epsilon it may cost accuracy: compare both",
+        "# with `covalue task forecast`. Without this block a round is one step on all units.",
+        "# [privacy.sampling]",
+        "# The chance of each unit to take part in a step.",
+        "# rate = 0.1",
+        "# Steps in a round, at most 256. The epsilon above pays for all steps of all rounds.",
+        "# steps = 5",
+        "# Size of a local step, on the noisy sum divided by rate * local_units.",
+        "# eta = 0.01",
+        "# How many units one contributor is expected to bring (a public guess).",
+        f"# local_units = {units}",
     ]
 
 

@@ -239,7 +239,7 @@ def parse_taskfile(text: str) -> TaskFile:
         problems = [_problem(item) for item in error.errors(include_url=False)]
         raise TaskError(
             "; ".join(problems),
-            hint="`covalue task new` writes a file in which every field is explained.",
+            hint="`covalue task new` writes a file that explains its fields.",
         ) from error
 
 

@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from valuation_world import HAND, Blobs, sales
 
 from dao.errors import TaskError
 from dao.records import Task
 from privacy import accounting
+from valuation.bare_text import render_bare, with_examples
 from valuation.blueprint import draw_blueprint
 from valuation.build import build_task, validate_taskfile
 from valuation.draft import draft_task
 from valuation.loading import load_family
 from valuation.task_text import render_draft
-from valuation.taskfile import parse_taskfile, seconds_of, wei_of
+from valuation.taskfile import SamplingSection, parse_taskfile, seconds_of, wei_of
 
+ROOT = Path(__file__).resolve().parents[3]
 PUBLIC = sales(60, seed=1)
 CSV = PUBLIC.to_csv(index=False).encode()
 TEXT = render_draft(
@@ -158,6 +163,34 @@ def test_a_built_task_is_canonical_and_names_its_blobs(kernel_task: tuple[Task, 
     assert task.terms.budget_wei == 10_000 * 10**18
     assert task.terms.quorum_bps == 6667
     assert len(task.canonical()) < 200_000
+
+
+SAMPLING_LINE = re.compile(r"^# (?=\[privacy\.sampling\]|(rate|steps|eta|local_units) = )", re.M)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_written_file_shows_how_local_steps_are_asked_for(bare: bool) -> None:
+    """Behind `#`; without it the block is one that a task of the rule `sum` can be built with."""
+    text = TEXT
+    if bare:
+        words = {"title": "t", "asset_class": "a", "target": "price", "currency": "EUR"}
+        text = with_examples(render_bare(**words, public_n=9_000, contributors=6))
+    assert parse_taskfile(text).privacy.sampling is None
+    asked = SAMPLING_LINE.sub("", text).replace('rule = "wiener"', 'rule = "sum"')
+    taskfile = parse_taskfile(asked)
+    sampling = taskfile.privacy.sampling
+    assert sampling is not None
+    assert set(SamplingSection.model_fields) == set(sampling.model_dump())
+    units = taskfile.privacy.public_n // (taskfile.privacy.expected_contributors or 0)
+    assert sampling.local_units == units
+    policy = draw_blueprint(taskfile, None if bare else CSV, accounting=accounting).policy
+    assert policy.mechanism == "gaussian-poisson"
+    assert policy.epsilon_micro <= 8_000_000
+    block = text[text.index("# For slow networks") : text.index("[model]")]
+    assert 'filter = "rdp"' in block
+    section = (ROOT / "docs/spec/privacy.md").read_text().split("\n## 5.")[1].split("\n## 6.")[0]
+    assert "docs/spec/privacy.md, section 5" in block
+    assert "**Sampled steps**" in section
 
 
 def test_amounts_and_durations() -> None:
