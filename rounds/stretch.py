@@ -63,9 +63,11 @@ class Stretch:
         ]
 
     def seed(self, label: bytes) -> bytes:
-        """32 bytes that nobody chose: of the task, the label and the first round."""
-        position = self.rounds[0].record.position
-        number = position.round.to_bytes(8, "big")
+        """32 bytes that nobody chose: of the task, the label and the checkpoint's first round (which
+        a forecast, that keeps training rounds alone, need not hold)."""
+        position, length = self.rounds[0].record.position, self.task.terms.checkpoint_length
+        first = (position.round - 1) // length * length + 1
+        number = first.to_bytes(8, "big")
         return hashlib.sha256(bytes.fromhex(position.task_digest) + label + number).digest()
 
 
