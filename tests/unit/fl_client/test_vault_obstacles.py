@@ -66,14 +66,15 @@ def test_a_lock_that_is_no_file(world: VaultWorld, name: str, kind: str) -> None
     if name == "service.lock":
         with pytest.raises(Refused, match="cannot write"), ServiceLock(path.parent).held():
             raise AssertionError("it serves without a lock")
-    else:
-        (path.parent / "account").write_text(ACCOUNT)
-        settings = VaultSettings(path=path.parent, witness_path=world.config.witness)
+    (path.parent / "account").write_text(ACCOUNT)
+    settings = VaultSettings(path=path.parent, witness_path=world.config.witness)
+    if name == "lock":
         with pytest.raises(Refused, match="cannot write"):
             read_ledger(settings)
     back()
     assert world.open().answer(world.request()) == first
-    assert world.open().ledger_state().length == 2
+    assert world.open().ledger_state() == read_ledger(settings)
+    assert read_ledger(settings).length == 2
 
 
 def test_a_service_lock_that_holds_no_number(world: VaultWorld) -> None:
