@@ -50,7 +50,7 @@ WHERE = {"chain_id": _count, "ledger": ACCOUNT, "task_digest": DIGEST, "task_id"
 POSITION = {**WHERE, "round": _count}
 EVENT = {
     "clip_norm_nano": _count,
-    "mechanism": _text(".*"),
+    "mechanism": _text("gaussian-full-batch|gaussian-histogram"),
     "noise_multiplier_micro": _count,
     "sampling": _nothing,
     "seeded": _bit,
@@ -69,7 +69,10 @@ RECEIPT = {
 EXCLUSION = {
     "contributor": ACCOUNT,
     "detail": _text(".*"),
-    "reason": _text("[a-z-]+"),
+    "reason": _text(
+        "late|missing|bad-signature|wrong-position|wrong-base|wrong-event|seeded-noise|wrong-shape"
+        "|out-of-range|norm|copy|judged"
+    ),
     "receipt": _or_nothing(RECEIPT),
 }
 SIGNED_RECORD = {
@@ -97,6 +100,7 @@ CHECKPOINT = {
     "records": [BLOB],
 }
 STRETCH = {
+    "dropped": [_count],
     "first_round": _count,
     "last_round": _count,
     "noise_deviations_pico": [_count],

@@ -16,7 +16,7 @@ from tests.independent.judging import player_update
 from tests.independent.records import RoundDone, Walk
 from tests.independent.rows import Array
 from tests.independent.steps import Adam, Walked
-from tests.independent.terms import near
+from tests.independent.terms import fixed, near, slack
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,73 @@ def walk_stretch(walk: Walk, rounds: list[RoundDone], public: JudgingRows | None
     return Stretched(base, phis, [each.phi for each in players])
 
 
-def closed_form(judging: JudgingRows, stretched: Stretched) -> tuple[Array, Array]:
-    """Shapley values of a linear module, and 2 r - sum of q."""
-    q = judging.inputs @ stretched.phis.T
-    rest = judging.residuals - judging.inputs @ stretched.base
-    pull: Array = 2 * rest - q.sum(axis=1)
-    return q.T @ pull / len(rest), pull
+@dataclass(frozen=True)
+class Game:
+    """The values of coalitions on the rows that judge; players are places in the roster."""
+
+    walk: Walk
+    judging: JudgingRows
+    stretched: Stretched
+
+    def _q(self, players: list[int]) -> Array:
+        found: Array = self.judging.inputs @ self.stretched.phis[players].T
+        return found
+
+    def pull(self, left: list[int]) -> Array:
+        """2 r - sum of q of those left, for the kernel family."""
+        rest = self.judging.residuals - self.judging.inputs @ self.stretched.base
+        found: Array = 2 * rest - self._q(left).sum(axis=1)
+        return found
+
+    def harms(self, left: list[int]) -> dict[int, float]:
+        """h of each of those left."""
+        if not self.walk.terms.adam:
+            found = self._q(left).T @ self.pull(left) / len(self.judging.residuals)
+            return dict(zip(left, found.tolist(), strict=True))
+        base, phis = self.stretched.base, self.stretched.phis
+        full = base + phis[left].sum(axis=0)
+        nobody, everybody = self._value(base), self._value(full)
+        return {
+            i: (self._value(base + phis[i]) - nobody + everybody - self._value(full - phis[i])) / 2
+            for i in left
+        }
+
+    def _value(self, theta: Array) -> float:
+        return coalitions.value(self.walk.terms.record, self.judging, theta)
+
+    def shapley(self, left: list[int]) -> dict[int, float]:
+        """Shapley value of each of those left."""
+        if not self.walk.terms.adam:
+            return self.harms(left)
+        task, phis = self.walk.terms.record, self.stretched.phis[left]
+        found = coalitions.shapley(task, self.judging, self.stretched.base, phis)
+        return dict(zip(left, found, strict=True))
+
+    def noise(self, left: list[int], rounds: list[RoundDone], first: int) -> Any:
+        """Means and deviations of noise, beside those left."""
+        if not self.walk.terms.adam:
+            return noise_moments(self.walk, rounds, self.judging, self.pull(left), first)
+        task, base, count = self.walk.terms.record, self.stretched.base, len(self.walk.accounts)
+        full = base + self.stretched.phis[left].sum(axis=0)
+        found = coalitions.noise_moments(task, self.judging, base, full, self.stretched.players)
+        return [found[0]] * count, [found[1]] * count
+
+    def play(self, recorded: Any, place: str) -> tuple[list[float], list[int]]:
+        """Scores of all, dropping whom the record dropped, and who is left."""
+        scores: dict[int, float] = {}
+        left = list(range(len(self.walk.accounts)))
+        for own in recorded["dropped"]:
+            must(own in left, place, "dropped: not one that is left")
+            harms = self.harms(left)
+            lowest, harm = fixed(min(harms.values())), fixed(harms[own])
+            most = lowest + 2 * slack(recorded["scores_pico"][own])
+            must(harm <= 1000 and harm <= most, place, f"dropped: {own} harms by {harm} pico")
+            scores[own] = harms[own]
+            left.remove(own)
+        lowest = fixed(min(self.harms(left).values(), default=0.0))
+        must(lowest >= -1000, place, f"dropped: one that is left harms by {lowest} pico")
+        scores |= self.shapley(left)
+        return [scores[at] for at in range(len(scores))], left
 
 
 def _probes(walk: Walk, first: int, n: int) -> Array:
@@ -117,16 +178,6 @@ def noise_moments(
     return means, deviations
 
 
-def _by_coalitions(
-    walk: Walk, judging: JudgingRows, stretched: Stretched
-) -> tuple[list[float], list[float], list[float]]:
-    """Scores, means and deviations of the mlp; noise is the same in everybody's name."""
-    task, base, phis = walk.terms.record, stretched.base, stretched.phis
-    full, count = base + phis.sum(axis=0), len(phis)
-    mean, deviation = coalitions.noise_moments(task, judging, base, full, stretched.players)
-    return coalitions.shapley(task, judging, base, phis), [mean] * count, [deviation] * count
-
-
 def hold_stretches(
     walk: Walk, recorded: list[Any], judging: JudgingRows, public: JudgingRows | None
 ) -> None:
@@ -137,13 +188,9 @@ def hold_stretches(
         training = [each for each in walk.done if each.number > walk.terms.surveys]
         rounds = [each for each in training if each.number in ends]
         must(bool(rounds), place, "stretches without training are beyond this verifier")
-        stretched = walk_stretch(walk, rounds, public)
-        if walk.terms.adam:
-            scores, means, deviations = _by_coalitions(walk, judging, stretched)
-        else:
-            shares, pull = closed_form(judging, stretched)
-            scores = shares.tolist()
-            means, deviations = noise_moments(walk, rounds, judging, pull, ends[0])
+        game = Game(walk, judging, walk_stretch(walk, rounds, public))
+        scores, left = game.play(stretch, place)
+        means, deviations = game.noise(left, rounds, ends[0])
         for name, values in (
             ("scores_pico", scores),
             ("noise_means_pico", means),

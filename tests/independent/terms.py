@@ -142,8 +142,12 @@ def fixed(value: float) -> int:
     return int(max(-most, min(most, round(value * 1e12))))
 
 
+def slack(recorded: int) -> int:
+    """How far a recomputed score may be from the recorded one, in pico (rewards.md §3)."""
+    return 1000 + abs(recorded) // 10**6
+
+
 def near(recomputed: float, recorded: int, place: str) -> None:
-    """Whether a float agrees with a recorded score (rewards.md §3)."""
-    slack = 1000 + abs(recorded) // 10**6
+    """Whether a float agrees with a recorded score."""
     off = abs(fixed(recomputed) - recorded)
-    must(off <= slack, place, f"recorded {recorded}, recomputed {fixed(recomputed)}")
+    must(off <= slack(recorded), place, f"recorded {recorded}, recomputed {fixed(recomputed)}")

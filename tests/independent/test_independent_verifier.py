@@ -220,6 +220,30 @@ def test_both_hold_recorded_scores_against_recomputed_ones(
         assert product
 
 
+@pytest.mark.parametrize(
+    ("document", "path", "change"),
+    [
+        ("record 2", ("receipts",), lambda each: each[::-1]),
+        ("record 2", ("receipts",), lambda each: [*each, each[0]]),
+        ("record 3", ("judgements",), lambda each: each[:-1]),
+        ("record 3", ("position",), lambda each: {**each, "more": 1}),
+        ("checkpoint 1", ("records",), lambda each: each[:1]),
+        ("report", ("results",), lambda each: each[::-1]),
+        ("report", ("stretches",), lambda each: each[:1]),
+        ("report", ("parts",), lambda each: []),
+    ],
+)
+def test_both_refuse_lists_and_fields_that_are_not_those_of_the_record(
+    newton: Federation, judges: Any, document: str, path: Any, change: Any
+) -> None:
+    forger = Forger(newton)
+    value = change(at(forger.document(document), path))
+    forged = forger.forge(document, (path, value), resign=False)
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    assert product
+    assert verifier
+
+
 def test_the_product_alone_looks_into_the_card_and_the_words(
     newton: Federation, judges: Any
 ) -> None:
