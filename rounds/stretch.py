@@ -63,8 +63,8 @@ class Stretch:
         ]
 
     def seed(self, label: bytes) -> bytes:
-        """32 bytes that nobody chose: of the task, the label and the checkpoint's first round (which
-        a forecast, that keeps training rounds alone, need not hold)."""
+        """32 bytes that nobody chose: of the task, the label and the first round of the checkpoint
+        (a forecast, which keeps training rounds alone, need not hold that round)."""
         position, length = self.rounds[0].record.position, self.task.terms.checkpoint_length
         first = (position.round - 1) // length * length + 1
         number = first.to_bytes(8, "big")
