@@ -220,6 +220,23 @@ def test_both_hold_recorded_scores_against_recomputed_ones(
         assert product
 
 
+def test_both_agree_on_whom_the_record_may_leave_out(adam: Federation, judges: Any) -> None:
+    """All who harm, worst first; who adds nothing may go or stay."""
+    forger, both = Forger(adam), judges(adam)
+    dropped = forger.report["stretches"][0]["dropped"]
+    assert len(dropped) == 2
+    for changed, accepted in (
+        ([*dropped, LIAR], True),
+        (dropped[::-1], False),
+        (dropped[:1], False),
+        ([0, *dropped], False),
+        ([*dropped, dropped[0]], False),
+    ):
+        forged = forger.forge("report", (("stretches", 0, "dropped"), changed))
+        product, verifier = both.say(forged.blocks, forged)
+        assert (not product, not verifier) == (accepted, accepted), (changed, product, verifier)
+
+
 @pytest.mark.parametrize(
     ("document", "path", "change"),
     [
