@@ -85,7 +85,7 @@ class ClosedForm:
             if not few.all():
                 kept = np.flatnonzero(np.repeat(few, sizes))
                 order, sizes = kept if order is None else order[kept], sizes[few]
-            for rows, members in _whole_units(sizes, self._chunk):
+            for rows, members in whole_units(sizes, self._chunk):
                 call.add(*_pick(inputs, targets, rows, order), sizes[members])
             return call.total
 
@@ -207,7 +207,7 @@ def _stretches(rows: int, most: int) -> Iterator[slice]:
     return (slice(first, min(first + most, rows)) for first in range(0, rows, most))
 
 
-def _whole_units(sizes: Ints, most: int) -> Iterator[tuple[slice, slice]]:
+def whole_units(sizes: Ints, most: int) -> Iterator[tuple[slice, slice]]:
     """Stretches of rows and of units: whole units of `most` rows together, or one larger unit."""
     ends = np.cumsum(sizes)
     first = before = 0

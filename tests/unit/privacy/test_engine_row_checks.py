@@ -14,6 +14,7 @@ from opacus import GradSampleModule
 from torch import nn
 
 from dao.errors import TaskError
+from privacy import per_sample
 from privacy.engine import Engine, clipped_sum, parameter_vector
 from privacy.row_checks import LARGER_BATCHES
 
@@ -152,6 +153,47 @@ def test_the_sum_is_that_of_opacus_where_rows_stay_apart(layer: nn.Module) -> No
     norms = found.norm(dim=1, keepdim=True)
     expected = (found * (OPTIONS["clip_norm"] / norms).clamp(max=1.0)).sum(dim=0).numpy()
     assert np.linalg.norm(ours - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+def test_rounding_errors_do_not_hang_on_the_neighbours() -> None:
+    """Targets that the module gives exactly, and a clip norm among the rounding errors."""
+    moves = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        module = nn.Sequential(
+            *(nn.Linear(8, 100), nn.LayerNorm(100), nn.Linear(100, 70), nn.Tanh(), nn.Linear(70, 1))
+        ).double()
+        with torch.no_grad():
+            for each in module.parameters():
+                each *= 10
+            inputs = np.random.default_rng(seed).normal(size=(37, 8))
+            rows = torch.from_numpy(inputs)
+            targets = np.array([module(rows[i : i + 1]).item() for i in range(37)])
+        options = {"clip_norm": 1e-12, "max_rows": 1, "huber": None}
+        labels = np.arange(37)
+        whole = clipped_sum(module, inputs, targets, labels, **options)
+        for unit in labels:
+            rest = labels != unit
+            without = clipped_sum(module, inputs[rest], targets[rest], labels[rest], **options)
+            moves.append(np.linalg.norm(whole - without) / 1e-12)
+    assert max(moves) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 3])
+def test_where_a_unit_of_huge_rows_is_cut_does_not_hang_on_others(
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    module = _module(lambda _, h: nn.functional.layer_norm(h, [WIDTH]))
+    inputs = np.repeat(_rows(2)[0], [4, 1], axis=0)
+    targets = np.array([1e20, 3.0, -1e20, 7.0, 0.5])
+    units = np.array([0, 0, 0, 0, 1])
+    options = {"clip_norm": 1.0, "max_rows": 4, "huber": None}
+    size = len(parameter_vector(module))
+    monkeypatch.setattr(per_sample, "GRADIENT_BYTES", rows_at_once * 8 * size)
+    whole = clipped_sum(module, inputs, targets, units, **options)
+    longer = np.vstack([_rows(3)[0][2:], inputs]), np.append(1.0, targets), np.append(-1, units)
+    more = clipped_sum(module, *longer, **options)
+    assert np.linalg.norm(more - whole) <= 1 + 1e-9
 
 
 @pytest.mark.parametrize("training", [True, False])
