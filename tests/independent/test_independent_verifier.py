@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,45 +23,11 @@ import pytest
 from tests.independent.canonical import cid_of, cid_of_record, sha256
 from tests.independent.facts import Differs
 from tests.independent.forging import Forger, Leaf, at, leaves
-from tests.independent.liar_town import LIAR, PLANS, Federation
-from tests.independent.verdicts import HeldStore, other_value, product_says, verifier_says
+from tests.independent.liar_town import LIAR, Federation
+from tests.independent.verdicts import other_value, verifier_says
 from tests.independent.verifier import verify
 
 RAW_FLIPS, FIELDS = 24, {"newton": 20, "wiener": 5, "adam": 5}
-
-
-@pytest.fixture(params=list(PLANS))
-def federation(request: pytest.FixtureRequest) -> Federation:
-    """Each of the three."""
-    found: Federation = request.getfixturevalue(request.param)
-    return found
-
-
-@dataclasses.dataclass
-class Judges:
-    """Both readers of one federation."""
-
-    federation: Federation
-    store: HeldStore
-    patch: pytest.MonkeyPatch
-
-    def say(self, blocks: dict[str, bytes], forged: Any = None) -> tuple[str, str]:
-        """What product and verifier find; empty where nothing differs."""
-        chain = self.federation.chain if forged is None else forged.chain
-        seen = self.federation.seen if forged is None else forged.seen
-        self.store.hold(blocks)
-        product = product_says(self.federation, self.store, seen, self.patch)
-        return product, verifier_says(chain, blocks)
-
-
-@pytest.fixture
-def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes both readers for a federation."""
-
-    def made(federation: Federation) -> Judges:
-        return Judges(federation, HeldStore(tmp_path / "store", federation.blocks), monkeypatch)
-
-    return made
 
 
 def test_both_accept_what_was_played(federation: Federation, judges: Any) -> None:

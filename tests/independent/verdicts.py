@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import string
 from collections.abc import Mapping
@@ -72,3 +73,20 @@ def other_value(value: Any, chooser: random.Random) -> Any:
     pool = string.digits if value.isdigit() else "0123456789abcdef"
     letter = chooser.choice([each for each in pool if each != value[place]])
     return value[:place] + letter + value[place + 1 :]
+
+
+@dataclasses.dataclass
+class Judges:
+    """Both readers of one federation."""
+
+    federation: Federation
+    store: HeldStore
+    patch: pytest.MonkeyPatch
+
+    def say(self, blocks: dict[str, bytes], forged: Any = None) -> tuple[str, str]:
+        """What product and verifier find; empty where nothing differs."""
+        chain = self.federation.chain if forged is None else forged.chain
+        seen = self.federation.seen if forged is None else forged.seen
+        self.store.hold(blocks)
+        product = product_says(self.federation, self.store, seen, self.patch)
+        return product, verifier_says(chain, blocks)
