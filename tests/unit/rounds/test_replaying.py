@@ -97,6 +97,13 @@ def test_a_late_answer_replays_as_late() -> None:
     signed = SignedRoundRecord(record=closed.record, signature="0x00")
     start = ReplayPoint.start(world.task, world.roster, initial_state=world.state)
     assert replay_round(_given(world), start, signed).model == closed.record.model
+    # A receipt beside it, its own or another's, would count as an answered round.
+    for place in (0, 1):
+        receipt = world.honest_answers(1)[world.addresses[place]].receipt
+        late = closed.record.exclusions[0].model_copy(update={"receipt": receipt})
+        bent = closed.record.model_copy(update={"exclusions": (late,)})
+        with pytest.raises(ReplayMismatch, match=r"exclusions\[0\].receipt"):
+            replay_round(_given(world), start, SignedRoundRecord(record=bent, signature="0x00"))
 
 
 def _leaves(tree: object, path: str = "") -> list[str]:
