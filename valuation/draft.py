@@ -215,8 +215,6 @@ def _draft_date(column: str, days: Floats, *, rows: int) -> tuple[FeatureSection
 
 def _draft_category(column: str, texts: list[str]) -> tuple[FeatureSection | None, str]:
     counts = pd.Series([text for text in texts if text]).value_counts()
-    if len(counts) > 0.5 * len(texts):
-        return None, f"{column!r} is left out: nearly every row has a value of its own"
     ranked = sorted(counts.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
     often = [str(value) for value, count in ranked if int(count) >= _MIN_VALUE_ROWS]
     values = sorted(value for value in often[:_MAX_VALUES] if len(value) <= 200)

@@ -189,3 +189,27 @@ def test_a_fresh_draft_warns_of_what_is_still_to_fill_in() -> None:
     assert found.errors == ()
     assert any("zero account" in warning for warning in found.warnings)
     assert any("sealed validation parts" in warning for warning in found.warnings)
+
+
+def test_values_that_stand_often_are_kept_however_many_others_stand_once() -> None:
+    """341 values on 600 rows: most stand on one row, a few on many."""
+    frame = sales(600, seed=8)
+    often = [f"quarter {place}" for place in range(8)]
+    frame["area_name"] = [
+        often[row % 8] if row % 9 < 4 else f"hamlet {row}" for row in range(len(frame))
+    ]
+    draft, _ = drafted(frame)
+    (section,) = (
+        f for f in draft.features if isinstance(f, CategorySection) and f.column == "area_name"
+    )
+    assert section.values == tuple(often)
+    assert section.other
+    assert any("'area_name'" in each and "rare values" in each for each in draft.remarks)
+
+
+def test_a_column_of_values_that_stand_once_is_left_out() -> None:
+    frame = sales(200, seed=9)
+    frame["owner"] = [f"person {row}" for row in range(len(frame))]
+    draft, _ = drafted(frame)
+    assert not any(isinstance(f, CategorySection) and f.column == "owner" for f in draft.features)
+    assert any("'owner' is left out: no value stands on 5 rows" in each for each in draft.remarks)
