@@ -22,10 +22,10 @@ def test_poisoner_and_free_rider_are_paid_nothing(played: Played, housing: Any) 
     assert paid["flips labels"] == 0
     assert paid["sends noise"] == 0
     honest = [each for each in played.result.standings if each.behaviour == "honest"]
-    # Who has a few hundred rows cannot be told from noise in its own name.
-    assert sum(each.payout_wei > 0 for each in honest) >= (5 if housing.real else 3)
+    # Who has some hundred rows may not be told from noise in its own name.
+    assert sum(each.payout_wei > 0 for each in honest) >= (4 if housing.real else 3)
     if housing.real:
-        largest = sorted(honest, key=lambda each: each.rows)[-4:]
+        largest = sorted(honest, key=lambda each: each.rows)[-3:]
         assert all(each.payout_wei > 0 for each in largest)
 
 
