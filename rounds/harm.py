@@ -7,34 +7,21 @@ of a game among contributors of which none harms the others: while somebody's sc
 one with the lowest is dropped, with that score, and the others are scored as if it had sent
 nothing. Every score that stays is at least 0, and together they are what those who stay are worth.
 
-A score that harm is judged by is the mean of what a contributor adds to nobody and to everybody who
-is left: the Shapley value of a quadratic value, and 2 K + 2 models of any other.
-
 Scores are float sums, so who was dropped is recorded, in order, and a replay follows it where its
 own scores agree within the tolerance of `rounds.judge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from dao.errors import ReplayMismatch
+from rounds.games import Game
 from rounds.judge import SCORE_STEP_PICO, to_pico, tolerance_pico
 from rounds.state import Floats
-
-
-class Game(Protocol):
-    """Contributors of whom some are dropped."""
-
-    def scores(self) -> Floats:
-        """float64[K] of all places; those of dropped ones mean nothing."""
-
-    def drop(self, place: int) -> None:
-        """Score the others as if this one had sent nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,46 +32,6 @@ class Harmless:
     left: tuple[int, ...]
     dropped: tuple[int, ...]
     scores: Floats
-
-
-class QuadraticGame:
-    """The value -(1/n) |residual - sum of effects|^2: residual [n], effects [K, n]."""
-
-    def __init__(self, residual: Floats, effects: Floats) -> None:
-        count = len(residual)
-        self._gram = effects @ effects.T / count
-        self._scores: Floats = 2.0 * (effects @ residual) / count - np.sum(self._gram, axis=1)
-
-    def scores(self) -> Floats:
-        """As `Game.scores`."""
-        return self._scores
-
-    def drop(self, place: int) -> None:
-        """As `Game.drop`."""
-        self._scores = self._scores + self._gram[place]
-
-
-class CurvedGame:
-    """Any value of models: `values_of` float64[B, d] to float64[B]; `base` float64[d] is nobody's
-    model, `members` float64[K, d] what each adds."""
-
-    def __init__(
-        self, values_of: Callable[[Floats], Floats], *, base: Floats, members: Floats
-    ) -> None:
-        self._values_of, self._base, self._members = values_of, base, members
-        self._everybody = base + np.sum(members, axis=0)
-
-    def scores(self) -> Floats:
-        """As `Game.scores`."""
-        ends = np.stack((self._base, self._everybody))
-        alone, without = self._base + self._members, self._everybody - self._members
-        values = self._values_of(np.vstack((ends, alone, without)))
-        first, last = np.split(values[2:], 2)
-        return np.asarray(0.5 * ((first - values[0]) + (values[1] - last)))
-
-    def drop(self, place: int) -> None:
-        """As `Game.drop`."""
-        self._everybody = self._everybody - self._members[place]
 
 
 def drop_harmful(

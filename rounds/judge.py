@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ from dao.errors import ReplayMismatch
 from dao.records import Judgement, RoundRecord, Task
 from privacy.mechanism import to_grid
 from privacy.noise import public_gaussian
-from rewards.shapley import quadratic_shapley
 from rounds.coalition import model_values, module_outputs
+from rounds.games import CurvedGame, Game, QuadraticGame
 from rounds.phases import release_of
 from rounds.state import Floats, update_to_float
 from rounds.step import Displacement
@@ -42,9 +42,6 @@ PICO = 1e12
 SCORE_STEP_PICO = 1_000
 """Two scores of the same thing differ by at most this much plus 1e-6 of the larger."""
 _LARGEST_PICO = 2**53 - 1
-
-ScoresOf = Callable[[list[int]], Floats]
-"""Row numbers of those left to their scores."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +101,9 @@ def judge(
     addresses = list(displacements)
     phis = np.stack([displacements[address].phi for address in addresses])  # [K, d]
     if task.optimiser.kind == "newton":
-        scores_of, alone = _linear_scores(family, rows, theta, phis, noise.phi)
+        game, alone = _linear_game(family, rows, theta, phis, noise.phi)
     else:
-        scores_of, alone = _curved_scores(family, rows, theta, phis, noise.phi)
+        game, alone = _curved_game(family, rows, theta, phis, noise.phi)
     worst = min(0.0, float(np.min(alone)))
     floor = to_pico(worst * (task.aggregation.judge_noise_factor_micro / 1e6))
     fixed = None
@@ -118,7 +115,7 @@ def judge(
             )
         check_pico(floor, recorded[1], place=f"{place}judge_floor_pico")
         floor = recorded[1]
-    scores, out = _drop_worst(addresses, scores_of, floor, fixed)
+    scores, out = _drop_worst(addresses, game, floor, fixed)
     if fixed is not None:
         for index, address in enumerate(addresses):
             check_pico(scores[address], fixed[address], place=f"{place}judgements[{index}]")
@@ -132,41 +129,34 @@ def judge(
     )
 
 
-def _linear_scores(
+def _linear_game(
     family: Family, rows: JudgeRows, theta: Floats, phis: Floats, noise: Floats
-) -> tuple[ScoresOf, Floats]:
-    """Closed form: Shapley values among those left, and each noise player's value alone."""
+) -> tuple[Game, Floats]:
+    """Closed form, and each noise player's value alone."""
     effects = np.stack([family.displacement_effect(rows.inputs, theta, phi) for phi in phis])
     output = module_outputs(family.module(theta), theta[None, :], rows.inputs)[0]
     base_residual = rows.residual - output + np.sum(effects, axis=0)
     hum = np.stack([family.displacement_effect(rows.inputs, theta, phi) for phi in noise])
     alone = np.sum(hum * (2.0 * base_residual - hum), axis=1) / len(rows.residual)
-    return lambda left: quadratic_shapley(base_residual, effects[left]), alone
+    return QuadraticGame(base_residual, effects), alone
 
 
-def _curved_scores(
+def _curved_game(
     family: Family, rows: JudgeRows, theta: Floats, phis: Floats, noise: Floats
-) -> tuple[ScoresOf, Floats]:
-    """The mean of what each adds first and last, by models that are evaluated in full."""
+) -> tuple[Game, Floats]:
+    """By models that are evaluated in full."""
     module, base = family.module(theta), theta - np.sum(phis, axis=0)
 
-    def scores_of(left: list[int]) -> Floats:
-        everybody = base + np.sum(phis[left], axis=0)
-        values = model_values(
-            module,
-            np.vstack((base, everybody, base + phis[left], everybody - phis[left])),
-            rows,
-        )
-        first, last = np.split(values[2:], 2)
-        return np.asarray(0.5 * ((first - values[0]) + (values[1] - last)))
+    def values_of(thetas: Floats) -> Floats:
+        return model_values(module, thetas, rows)
 
-    values = model_values(module, np.vstack((base, base + noise)), rows)
-    return scores_of, values[1:] - values[0]
+    values = values_of(np.vstack((base, base + noise)))
+    return CurvedGame(values_of, base=base, members=phis), values[1:] - values[0]
 
 
 def _drop_worst(
     addresses: list[str],
-    scores_of: ScoresOf,
+    game: Game,
     floor: int,
     fixed: Mapping[str, int] | None,
 ) -> tuple[dict[str, int], set[str]]:
@@ -177,9 +167,9 @@ def _drop_worst(
     scores: dict[str, int] = {}
     left = list(range(len(addresses)))
     while True:
-        values = scores_of(left)
-        for index, value in zip(left, values, strict=True):
-            scores[addresses[index]] = to_pico(float(value))
+        values = game.scores()
+        for index in left:
+            scores[addresses[index]] = to_pico(float(values[index]))
         below = [
             index
             for index in left
@@ -187,7 +177,9 @@ def _drop_worst(
         ]
         if not below:
             return scores, set(addresses) - {addresses[i] for i in left}
-        left.remove(min(below, key=lambda index: scores[addresses[index]]))
+        worst = min(below, key=lambda index: scores[addresses[index]])
+        left.remove(worst)
+        game.drop(worst)
 
 
 def to_pico(value: float) -> int:

@@ -25,7 +25,8 @@ from rewards.shapley import (
     sampled_shapley,
 )
 from rounds.coalition import model_values, module_outputs
-from rounds.harm import CurvedGame, Game, Harmless, QuadraticGame, drop_harmful
+from rounds.games import CurvedGame, Game, QuadraticGame
+from rounds.harm import Harmless, drop_harmful
 from rounds.judge import to_pico
 from rounds.noise_scores import NoiseScores, QuadraticValue, linear_noise, simulated_noise
 from rounds.phases import kind_of, release_of

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from dao.errors import ReplayMismatch
 from rewards.shapley import quadratic_shapley
-from rounds.harm import CurvedGame, Harmless, QuadraticGame, drop_harmful
+from rounds.games import CurvedGame, QuadraticGame
+from rounds.harm import Harmless, drop_harmful
 from rounds.score import score_stretch
 from rounds.stretch import ScoredRound, Stretch
 from tests.plain_scores import plain_scores
