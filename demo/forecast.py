@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dao.records import Task
+from dao.records import NormClip, Task
 from privacy.engine import Engine
 from privacy.noise import NoiseSource
 from rounds.contribution import contribution, seeded_noise, training_update
 from rounds.estimate import estimates
+from rounds.norm_clips import clipped_updates, norm_clips
 from rounds.phases import kind_of, release_of
 from rounds.rules import steps_of
 from rounds.state import (
@@ -48,11 +49,12 @@ _ANY_TASK = "forecast"
 @dataclass(frozen=True)
 class TrainedRound:
     """One training round: its number among all rounds, the updates in the contributors' order, and
-    the bytes of the model state before and after."""
+    what was kept of whose, and the bytes of the model state before and after."""
 
     number: int
     base: bytes
     updates: tuple[bytes, ...]
+    norm_clips: tuple[NormClip, ...]
     model: bytes
 
 
@@ -109,8 +111,10 @@ def train_rounds(
             made_up_account(place): decode_update(release, update)
             for place, update in enumerate(updates)
         }
-        model = encode_state(steps.step(state, counted, number=number))
-        yield TrainedRound(number=number, base=base, updates=updates, model=model)
+        clips = norm_clips(task, number, counted, steps.sizes())
+        heard = steps.hear(clipped_updates(counted, clips))
+        model = encode_state(steps.step(state, heard, number=number))
+        yield TrainedRound(number, base, updates, clips, model)
 
 
 def forecast_noise(seed: int | str, *, accounts: Sequence[str] = (), task_digest: str) -> NoiseOf:

@@ -104,6 +104,7 @@ class Scoring:
             base_model=blob_ref(trained.base),
             receipts=self._receipts,
             exclusions=(),
+            norm_clips=trained.norm_clips,
             judgements=(),
             judge_floor_pico=None,
             model=blob_ref(trained.model),

@@ -27,9 +27,10 @@ from fl_server.publish import (
     spooled_answers,
 )
 from fl_server.wire import TRAIN, read_answer, train_content
-from rounds.close import Closed, CloseInput, RecordedJudgement, close_round
+from rounds.close import Closed, CloseInput, close_round
 from rounds.exclusion import Answer
 from rounds.history import History
+from rounds.training import RecordedFigures
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _sealed(
     recorded = None
     if before is not None:
         record = RoundRecord.parse(context.spool.get(before["record"]))
-        recorded = RecordedJudgement(record.judgements, record.judge_floor_pico)
+        recorded = RecordedFigures.of(record)
     closed = close_round(
         CloseInput(
             task=context.task,

@@ -18,11 +18,12 @@ import numpy as np
 
 from dao.errors import RecordError, ReplayMismatch
 from dao.records import BlobRef, Exclusion, Position, RoundRecord, SignedRoundRecord, Task
-from rounds.close import CloseInput, RecordedJudgement, Verify, close_round
+from rounds.close import CloseInput, Verify, close_round
 from rounds.exclusion import UNMATCHED, Answer, RosterMember, VerifyMany
 from rounds.history import History
 from rounds.phases import kind_of
 from rounds.state import decode_state
+from rounds.training import RecordedFigures
 from valuation.family import Family
 
 _FIELD_OF_REASON = {
@@ -127,7 +128,7 @@ def replay_round(given: ReplayInput, point: ReplayPoint, signed: SignedRoundReco
             ref=given.ref,
             allow_seeded=given.allow_seeded,
         ),
-        recorded=RecordedJudgement(record.judgements, record.judge_floor_pico),
+        recorded=RecordedFigures.of(record),
     )
     _check_receipts(record, closed.record, place)
     model_bytes = _recorded_model(given, record, closed.model, place)

@@ -66,6 +66,14 @@ class WienerSteps:
         theta = theta + eta_of(self.task, number) * self.rule.direction(theta, weighed)
         return state_from_float(self.task, theta)[None, :]
 
+    def sizes(self) -> Mapping[str, float]:
+        """As `Steps.sizes`."""
+        return dict(zip(self.roster, self.rule.sizes.tolist(), strict=True))
+
+    def hear(self, counted: Mapping[str, Ints]) -> Mapping[str, Ints]:
+        """As `Steps.hear`: each as it is."""
+        return counted
+
     def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
         """As `Steps.weigh`."""
         return self.rule.weigh(updates, voices)

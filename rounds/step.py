@@ -92,6 +92,13 @@ class Steps(Protocol):
         TaskError where the model leaves its range or the task has no such round.
         """
 
+    def sizes(self) -> Mapping[str, float] | None:
+        """Units that each contributor may have, by address; None where nobody tells."""
+
+    def hear(self, counted: Mapping[str, Ints]) -> Mapping[str, Ints]:
+        """A round's counted updates int64[d] by address as `step`, `weigh` and `advance` take
+        them."""
+
     def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
         """Updates float64[M, d] as the step hears them, each by its voice: with the weight, which
         is symmetric, of whoever sends it. Weights may be large: many at once cost little more than
@@ -152,6 +159,13 @@ class SumSteps:
                 [state_from_float(task, theta), state_from_float(task, momentum), recorded]
             )
         return state_from_float(task, self._moved(theta, total, eta, n))[None, :]
+
+    def sizes(self) -> None:
+        """As `Steps.sizes`: nobody tells."""
+
+    def hear(self, counted: Mapping[str, Ints]) -> Mapping[str, Ints]:
+        """As `Steps.hear`: each as it is."""
+        return counted
 
     def weigh(self, updates: Floats, voices: Sequence[int]) -> Floats:
         """As `Steps.weigh`; whose voice it is makes no difference."""

@@ -20,6 +20,7 @@ from dao.records import RoundRecord, Task
 from privacy.engine import clipped_sum
 from privacy.mechanism import clip_norm
 from rounds.judge import judged_out_in, noise_updates
+from rounds.norm_clips import clipped_updates
 from rounds.phases import gradient_scale, kind_of, release_of
 from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
 from rounds.step import PUBLIC, Displacement, Steps
@@ -103,10 +104,14 @@ def _walked(stretch: Stretch, places: range) -> Floats:
     sent = np.zeros((len(training), len(places), task.model.parameters))
     for row, each in enumerate(training):
         release = release_of(task, each.record.position.round)
-        for address in (receipt.body.contributor for receipt in each.record.receipts):
-            if address in place_of:
-                update = decode_update(release, each.updates[address])
-                sent[row, place_of[address]] = update_to_float(release, update)
+        counted = {
+            address: decode_update(release, each.updates[address])
+            for address in (receipt.body.contributor for receipt in each.record.receipts)
+            if address in place_of
+        }
+        heard = steps.hear(clipped_updates(counted, each.record.norm_clips))
+        for address, update in heard.items():
+            sent[row, place_of[address]] = update_to_float(release, update)
     flat = sent.reshape(-1, task.model.parameters)
     weighed = steps.weigh(flat, [*places] * len(training)).reshape(sent.shape)
     moved = Displacement.zero(task, many=len(places))

@@ -41,6 +41,8 @@ SPREAD_SHARE = 0.2
 held-out seeds)."""
 LEAST_DEVIATIONS = 1.5
 """Counts below so many deviations of the survey's noise are taken for noise."""
+SIZE_DEVIATIONS = 3.0
+"""A contributor may have more units than its survey says, by so many deviations of their sum."""
 MOST_DAMPING = 12.0
 """How many times shorter steps are where surveys lie far from the public rows (tuned on held-out
 seeds of two regions of ten)."""
@@ -87,6 +89,8 @@ class WienerRule:
     """The matrices of a task's steps.
 
     Attributes:
+        sizes: float64[K], units that each contributor may have: those that it is taken to have,
+            and SIZE_DEVIATIONS deviations of its survey's noise.
         weights: W_k, float64[d, d] of each contributor, symmetric; one array serves many that are
             alike.
         noiseless: weight of the public rows' gradient, which bears no noise: 1 / b.
@@ -95,6 +99,7 @@ class WienerRule:
         scale: float64[d], sqrt(prior).
     """
 
+    sizes: Floats
     weights: tuple[Floats, ...]
     noiseless: float
     precision: Floats
@@ -174,7 +179,9 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     information *= damping(landscape, histograms, told)
     scaled = scale[:, None] * information * scale[None, :]
     scaled[np.diag_indices(d)] += 1.0
+    unsure = SIZE_DEVIATIONS * landscape.survey_deviation * math.sqrt(landscape.cell_count)
     return WienerRule(
+        sizes=told.sum(axis=1) + unsure,
         weights=tuple(weights[place] for place in whose.reshape(-1)),
         noiseless=1.0 / sampling,
         precision=1.0 / landscape.prior,

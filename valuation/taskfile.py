@@ -158,6 +158,9 @@ class AggregationSection(Section):
     the family kernel, in full batches."""
     survey_cells: Annotated[int, Field(ge=2, le=1024)] | None = None
     max_units: Annotated[int, Field(ge=1)] | None = None
+    median_norm_factor: Annotated[float, Field(ge=1)] | None = None
+    """An update so many times as long as the median, beyond its noise, is shortened; default 3 per
+    unit that a survey claims, 24 without a survey."""
     copy_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.5
     judge_rounds: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     judge_noise_factor: Above0 = 4.0

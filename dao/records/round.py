@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from dao.canonical import (
     Address,
@@ -98,8 +98,15 @@ class Judgement(Record):
     score_pico: SafeInt
 
 
+class NormClip(Record):
+    """An update that was longer than others made plausible: the share of it that was heard."""
+
+    contributor: Address
+    kept_micro: Annotated[int, Field(strict=True, ge=0, lt=1_000_000)]
+
+
 class RoundRecord(Record):
-    """All that is needed to recompute one round. Receipts stand in roster order."""
+    """All that is needed to recompute one round. Receipts and clips stand in roster order."""
 
     kind: Literal["covalue.round/1"]
     position: Position
@@ -108,6 +115,7 @@ class RoundRecord(Record):
     base_model: BlobRef
     receipts: tuple[Receipt, ...]
     exclusions: tuple[Exclusion, ...]
+    norm_clips: tuple[NormClip, ...]
     judgements: tuple[Judgement, ...]
     judge_floor_pico: SafeInt | None
     model: BlobRef

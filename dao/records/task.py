@@ -205,16 +205,19 @@ class Aggregation(Record):
 
     `rule`: "sum" adds the updates up; "wiener" weighs each by what its contributor's rows can tell,
     which a survey of `survey_cells` cells says before training. `max_units`: a public bound on the
-    units one contributor brings; an update whose norm passes
-    max_units * C + noise quantile is excluded. `copy_correlation_micro`: two updates of which the
-    correlation passes this are copies; the later in roster order is excluded. `judge_rounds`: after
-    which rounds the public rows judge; who scores below `judge_noise_factor_micro` times the worst
-    simulated noise player is excluded from then on and its past displacement is taken back."""
+    units one contributor brings; an update whose norm passes max_units * C + noise quantile is
+    excluded. `median_norm_factor_micro`: one that is longer, for its contributor's size, than so
+    many times the median is shortened (`rounds.norm_clips`). `copy_correlation_micro`: two updates
+    of which the correlation passes this are copies; the later in roster order is excluded.
+    `judge_rounds`: after which rounds the public rows judge; who scores below
+    `judge_noise_factor_micro` times the worst simulated noise player is excluded from then on and
+    its past displacement is taken back."""
 
     rule: Literal["sum", "wiener"]
     survey_cells: Annotated[int, Field(strict=True, ge=0, le=1024)]
     """Cells of the histogram that a survey releases; 0 without one, and `sum` needs none."""
     max_units: Positive
+    median_norm_factor_micro: Annotated[int, Field(strict=True, ge=1_000_000)]
     copy_correlation_micro: Positive
     judge_rounds: tuple[Positive, ...]
     judge_noise_factor_micro: Positive

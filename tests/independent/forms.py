@@ -83,6 +83,7 @@ SIGNED_RECORD = {
         "judgements": [{"contributor": ACCOUNT, "score_pico": _whole}],
         "kind": _text("covalue.round/1"),
         "model": BLOB,
+        "norm_clips": [{"contributor": ACCOUNT, "kept_micro": _count}],
         "position": POSITION,
         "previous_record": DIGEST,
         "receipts": [RECEIPT],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.independent import judging, signatures
+from tests.independent import judging, norm_clips, signatures
 from tests.independent.canonical import Blocks, canonical, cid_of_record, read, sha256
 from tests.independent.facts import Chain, Stretch, must
 from tests.independent.families import public_judges
@@ -162,6 +162,11 @@ class Walk:
         base = self._state(record["base_model"], place)
         after = self._state(record["model"], f"{place}, model")
         updates = {self.accounts.index(each): found.updates[each] for each in found.counted}
+        if self.terms.kind(number).name != "survey":
+            sizes = self.rule.sizes() if isinstance(self.rule, Wiener) else None
+            updates = norm_clips.heard(self.terms, record, self.accounts, updates, sizes)
+        else:
+            must(not record["norm_clips"], f"{place}, norm_clips", "only training is clipped")
         fallen, off = self._moved(record, base, after, updates)
         self.judged |= fallen
         self._remember(sent, record, found)

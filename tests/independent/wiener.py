@@ -85,6 +85,11 @@ class Wiener:
             found *= (np.minimum(totals, level) / totals)[:, None]
         return found
 
+    def sizes(self) -> list[float]:
+        """How many units each contributor may have, by roster place."""
+        unsure = 3 * self._noise * math.sqrt(self.histograms.shape[1])
+        return [float(each) + unsure for each in self.kept.sum(axis=1)]
+
     @cached_property
     def _clips(self) -> tuple[Array, float]:
         """c of every survey row, and q at the median row."""

@@ -167,6 +167,7 @@ def small_task(*, title: str = "Homes of a town", allow_root: str = "0x") -> Tas
                 "rule": "sum",
                 "survey_cells": 0,
                 "max_units": 4000,
+                "median_norm_factor_micro": 24 * 10**6,
                 "copy_correlation_micro": 500_000,
                 "judge_rounds": [3],
                 "judge_noise_factor_micro": 10**6,

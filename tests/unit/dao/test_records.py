@@ -18,6 +18,7 @@ from dao.records import (
     DpEvent,
     Exclusion,
     Judgement,
+    NormClip,
     NumberFeature,
     Position,
     Receipt,
@@ -315,6 +316,9 @@ rounds = st.builds(
     base_model=blobs,
     receipts=st.lists(receipts, max_size=3).map(tuple),
     exclusions=st.lists(exclusions, max_size=2).map(tuple),
+    norm_clips=st.lists(
+        st.builds(NormClip, contributor=addresses, kept_micro=st.integers(0, 10**6 - 1)), max_size=2
+    ).map(tuple),
     judgements=st.lists(
         st.builds(Judgement, contributor=addresses, score_pico=safe), max_size=2
     ).map(tuple),

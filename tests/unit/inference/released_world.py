@@ -160,6 +160,7 @@ def _task(store: MemoryStore, setup: BlobRef, initial: BlobRef) -> Task:
             rule="sum",
             survey_cells=0,
             max_units=1000,
+            median_norm_factor_micro=24 * 10**6,
             copy_correlation_micro=500_000,
             judge_rounds=(4,),
             judge_noise_factor_micro=10**6,

@@ -141,6 +141,7 @@ def make_task(
             rule="sum",
             survey_cells=survey_cells,
             max_units=aggregation.get("max_units", 1000),
+            median_norm_factor_micro=aggregation.get("median_norm_factor_micro", 10**15),
             copy_correlation_micro=aggregation.get("copy_correlation_micro", 900_000),
             judge_rounds=judge_rounds,
             judge_noise_factor_micro=aggregation.get("judge_noise_factor_micro", 3_000_000),

@@ -159,7 +159,7 @@ def test_noise_of_a_linear_model_is_that_of_many_players_trained_one_by_one() ->
     deviation = float(np.std(slow, ddof=1))
     mean = scored.noise_means_pico[0] / 1e12
     assert abs(mean - slow.mean()) < 4 * deviation / np.sqrt(600) + 0.08 * abs(slow.mean())
-    assert slow.mean() < 0.0, "noise harms"
+    assert mean < 0.0, "noise harms"
     assert scored.noise_deviations_pico[0] / 1e12 == pytest.approx(deviation, rel=0.1)
 
 
