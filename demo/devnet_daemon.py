@@ -22,6 +22,7 @@ from demo.devnet import (
     anvil_command,
     await_chain,
     find_anvil,
+    port_is_busy,
     refuse_busy_port,
 )
 
@@ -98,7 +99,8 @@ def bring_down(folder: Path) -> bool:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         os.kill(note.pid, sign)
         until = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while _is_anvil(note) and time.monotonic() < until:
+        # an ending process loses its command line before its sockets
+        while (_is_anvil(note) or port_is_busy(note.port)) and time.monotonic() < until:
             time.sleep(0.02)
         if not _is_anvil(note):
             _note_file(folder).unlink()
