@@ -12,6 +12,7 @@ from dao.deployment import Contracts
 from dao.keystore import BlsKey, create_password
 from dao.records import Task
 from dao.store import Store
+from demo.accounts import account_settings, write_account
 from demo.cast import COVAL, Behaviour, Player
 from demo.devnet import free_port
 from demo.folder import DemoFolder
@@ -61,7 +62,8 @@ def make_vault(
     noise_seed: str | None,
     superlink: SuperLinkPlace | None,
 ) -> Path:
-    """Write a vault folder as `covalue contributor init` does; returns its settings file.
+    """Write a vault folder as `covalue contributor init` does, and the contributor's account;
+    returns their settings file.
 
     With a SuperLink named, `covalue contributor run` can answer for it.
     """
@@ -73,6 +75,7 @@ def make_vault(
     BlsKey.create(vault / BLS_KEYSTORE, password, light=True)
     create_node_key(vault / NODE_KEY)
     (vault / ACCOUNT).write_text(player.address)
+    write_account(home, "account", player)
     rows.to_csv(vault / RECORDS, index=False, lineterminator="\n")
     settings = home / "covalue.toml"
     seed = "" if noise_seed is None else f'noise_seed = "{noise_seed}"\n'
@@ -83,7 +86,7 @@ deployment = "{folder.deployment}"
 [store]
 path = "store"
 peers = ["{store_url}"]
-[vault]
+{account_settings("account")}[vault]
 path = "vault"
 password_file = "password"
 witness_path = "witness"

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dao.keystore import AccountKey, create_password
 from dao.settings import Settings, load_settings
-from demo.cast import Cast, Player
+from demo.accounts import account_settings, write_account
+from demo.cast import Cast
 from demo.deployment import certificates_of
 from demo.devnet import free_port
 from demo.folder import DemoFolder
@@ -20,8 +20,8 @@ def make_home(
     """Settings of coordinator and API with their keystores, kept so that audit and serve work on
     the run afterwards; with `deployment` a SuperLink's address and certificates too. Noise from a
     seed is taken only where `seeded`."""
-    _make_account(folder, "coordinator", cast.coordinator)
-    _make_account(folder, "api", cast.api)
+    write_account(folder.root, "coordinator", cast.coordinator)
+    write_account(folder.root, "api", cast.api)
     superlink = f'superlink_address = "{HOST}:{free_port()}"\n' if deployment else ""
     noise = "allow_seeded_noise = true\n" if seeded else ""
     folder.settings.write_text(
@@ -30,10 +30,7 @@ rpc_url = "{rpc_url}"
 deployment = "deployment.json"
 [store]
 path = "store"
-[account]
-keystore = "coordinator.json"
-password_file = "coordinator-password"
-[coordinator]
+{account_settings("coordinator")}[coordinator]
 path = "coordinator"
 {noise}{superlink}[api]
 signer_keystore = "api.json"
@@ -44,10 +41,3 @@ password_file = "api-password"
     if deployment:
         create_certificates(certificates_of(settings).ca.parent, hosts=[HOST])
     return settings
-
-
-def _make_account(folder: DemoFolder, name: str, player: Player) -> None:
-    password = folder.root / f"{name}-password"
-    create_password(password)
-    secret = bytes(player.account.key)
-    AccountKey.create(folder.root / f"{name}.json", password, light=True, secret=secret)
