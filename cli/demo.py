@@ -78,6 +78,8 @@ def app(
     is paid, released, served and audited. Nothing is left running. Needs Node packages for the
     local chain (make demo installs them). With --deployment four contributors train, one cheats.
     """
+    # said before what takes seconds to load
+    console.print(f"The whole loop on this machine; what it leaves goes to {out}.", markup=False)
     from dao.errors import InputError
     from demo.loop import play
     from demo.result import tell
@@ -99,12 +101,14 @@ def app(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with _bar() as bar:
-        training = bar.add_task("training", total=None, visible=False)
+        step = bar.add_task("preparing", total=None)
 
         def on_progress(event: Event) -> None:
             if event.kind == "round":
                 rounds = event.detail["rounds"]
-                bar.update(training, total=rounds, completed=event.round, visible=True)
+                bar.update(step, description="training", total=rounds, completed=event.round)
+            elif event.kind == "revealing":
+                bar.update(step, description="scoring, settling, auditing")
 
         with play(options, tell=lambda line: bar.console.print(line), on_progress=on_progress) as (
             result,
@@ -117,7 +121,9 @@ def app(
                 if serve:
                     out.print(f"\nThe API answers at {api.url}. Try:\n")
                 else:
-                    out.print("\nWith --serve the API stays up, and this is how to ask it:\n")
+                    out.print(
+                        "\nWith --serve the API stays up at once. Ask the one of `serve` above:\n"
+                    )
                 out.print(result.curl, markup=False, soft_wrap=True)
 
             emit(result.as_json(), as_json=as_json, text=text)

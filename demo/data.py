@@ -29,6 +29,7 @@ class Source:
     frame: pd.DataFrame
     target: str
     currency: str
+    asset_class: str
     told: str
     """One sentence that says where the rows come from."""
 
@@ -46,6 +47,7 @@ def load_source(data: Path | None, target: str | None, *, seed: int) -> Source:
             frame=frame,
             target="median_house_value",
             currency="USD",
+            asset_class="homes",
             told="California housing, 1990 census block groups (scikit-learn's loader)",
         )
     market = generate_market(MARKET_ROWS, seed)
@@ -53,8 +55,9 @@ def load_source(data: Path | None, target: str | None, *, seed: int) -> Source:
         frame=as_strings(market),
         target=TARGET,
         currency="EUR",
-        told=f"no data named and no network: {MARKET_ROWS:,} sales from the built-in generator "
-        "of a hedonic housing market (synthetic)",
+        asset_class="homes",
+        told="no data named and no network: the built-in generator of a hedonic housing market "
+        "(synthetic)",
     )
 
 
@@ -83,7 +86,9 @@ def _from_file(path: Path, target: str | None) -> Source:
             f"{path}: {len(frame)} rows, the demo needs at least {MINIMUM_ROWS}",
             hint="ten contributors, public rows, sealed rows and a test set share them",
         )
-    return Source(frame=frame, target=target, currency="units", told=f"{path.name}")
+    return Source(
+        frame=frame, target=target, currency="units", asset_class="assets", told=path.name
+    )
 
 
 def _california() -> pd.DataFrame | None:

@@ -20,9 +20,10 @@ from dao.deployment import Contracts
 from dao.errors import ChainError
 from dao.governance import propose_release, propose_task
 from dao.peer import BlockServer
-from dao.records import ScoreReport
+from dao.records import ScoreReport, Task
 from dao.store import LocalStore
-from demo.cast import COVAL, Cast, assemble, behaviours
+from demo.accounts import write_members
+from demo.cast import Cast, assemble, behaviours
 from demo.contributing import claim_all, make_vault, misbehave, register_and_join
 from demo.coordinating import make_home
 from demo.data import load_source
@@ -34,7 +35,7 @@ from demo.governing import pass_vote, send
 from demo.measuring import Measured, first_test_row, measure_task
 from demo.options import DemoOptions
 from demo.picture import Bar, draw
-from demo.result import DemoResult, Provenance, Standing
+from demo.result import DemoResult, Provenance, Standing, told_payouts, told_rounds
 from demo.serving import ServedApi, curl_line
 from demo.simulation import simulate
 from demo.tasking import Prepared, acceptable, prepare
@@ -56,6 +57,7 @@ def play(
     tell(f"Data: {source.told}, {len(source.frame):,} rows; target {source.target}.")
     cast = assemble(options.contributor_count)
     with ExitStack() as running:
+        running.enter_context(folder.held())
         net = running.enter_context(Devnet(folder.devnet, port=rpc_port))
         dao = found(net.chain, cast)
         dao.deployment.write(folder.deployment)
@@ -69,12 +71,13 @@ def play(
             deployment=options.deployment,
             seeded=options.noise_seed is not None,
         )
+        write_members(folder, cast, rpc_url=net.rpc_url)
 
         prepared = prepare(source, options, cast=cast, folder=folder, store=store)
         task = prepared.task
         tell(
             f"Task: {task.model.family} model with {task.model.parameters} parameters, "
-            f"{task.policy.rounds} rounds, ε = {task.policy.epsilon_micro / 1e6:.3f}; "
+            f"{_told_rounds(task)}, ε = {task.policy.epsilon_micro / 1e6:.3f}; "
             f"{prepared.split.told}."
         )
         cid = of_digest(task.digest())
@@ -131,10 +134,8 @@ def play(
                 progress=progress,
             )
         report = _finalise(net, dao, cast, task_id, store)
-        tell(
-            f"Settled: {report.payout_total_wei / COVAL:,.2f} of "
-            f"{task.terms.budget_wei / COVAL:,.0f} COVAL are paid; the rest is burned."
-        )
+        payouts = [each.payout_wei for each in report.results]
+        tell(told_payouts(payouts, budget_wei=task.terms.budget_wei))
         claimed = claim_all(dao, store, task_id=task_id, players=cast.contributors)
         pass_vote(net, dao, proposing=propose_release(dao, task_id), members=cast.members)
         release = dao.models.current()
@@ -174,10 +175,20 @@ def play(
                 folder=folder.root,
                 curl=curl_line(api.url, row),
                 rpc_url=net.rpc_url,
+                api_url=api.url,
                 seconds=time.monotonic() - began,
             ),
             api,
         )
+
+
+def _told_rounds(task: Task) -> str:
+    policy = task.policy
+    return told_rounds(
+        policy.rounds,
+        survey=policy.survey_noise_micro > 0,
+        calibration=policy.calibration_noise_micro > 0,
+    )
 
 
 def _post_bonds(dao: Contracts, cast: Cast, task_id: int, prepared: Prepared) -> None:

@@ -44,7 +44,7 @@ def draw(
     left.set(xlabel="round", ylabel="R² on the test rows", title="Training under privacy")
     low = min([*curve, *(level for level in lines.values() if level > 0)])
     left.set_ylim(max(low - 0.05, -0.2), 1.0)
-    left.legend(loc="lower right", frameon=False)
+    left.legend(loc="best", framealpha=0.9, edgecolor="none")
     colours = ["#2a9d8f" if bar.paid else "#c1121f" for bar in bars]
     right.barh([bar.label for bar in bars], [bar.score for bar in bars], color=colours)
     places = range(len(bars))
@@ -52,7 +52,10 @@ def draw(
         [bar.threshold for bar in bars], places, marker="|", s=260, color="#333333", zorder=3
     )
     right.invert_yaxis()
-    right.set(xlabel="score (mark: what pure noise reaches)", title="What each update was worth")
+    right.set(
+        xlabel="score (mark: what pure noise reaches; red: nothing is paid)",
+        title="What each contributor's updates were worth",
+    )
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class DemoResult:
     folder: Path
     curl: str
     rpc_url: str
+    api_url: str
     seconds: float
 
     def as_json(self) -> dict[str, object]:
@@ -82,6 +83,25 @@ class DemoResult:
         }
 
 
+def told_rounds(training: int, *, survey: bool, calibration: bool) -> str:
+    """`30 rounds of training and 2 more: survey, calibration`."""
+    more = [name for name, there in (("survey", survey), ("calibration", calibration)) if there]
+    told = f"{training} rounds of training"
+    return told + (f" and {len(more)} more: {', '.join(more)}" if more else "")
+
+
+def told_payouts(payouts_wei: Sequence[int], *, budget_wei: int) -> str:
+    """What the contributors get of the budget, and what becomes of the rest."""
+    paid = sum(each > 0 for each in payouts_wei)
+    budget = f"{budget_wei / COVAL:,.0f} COVAL"
+    if not paid:
+        return f"Settled: nobody is paid, {budget} are burned."
+    told = f"Settled: {paid} of {len(payouts_wei)} contributors share "
+    if (budget_wei - sum(payouts_wei)) * 100 < COVAL:  # no more than rounding down leaves
+        return told + f"{budget}."
+    return told + f"{sum(payouts_wei) / COVAL:,.2f} of {budget}; the rest is burned."
+
+
 def tell(result: DemoResult, console: Console) -> None:
     """Print the closing tables."""
     console.print()
@@ -94,13 +114,19 @@ def tell(result: DemoResult, console: Console) -> None:
         console.print(result.audit_failure, soft_wrap=True, markup=False)
     console.print(f"Picture: {result.picture}", soft_wrap=True)
     console.print(f"Everything the run left behind: {result.folder}", soft_wrap=True)
-    console.print("To look at it again, bring its chain up and use its settings:", soft_wrap=True)
-    state, port = result.folder / "devnet", result.rpc_url.rpartition(":")[2]
+    console.print(
+        "To look at it again, bring its chain up, audit, serve its model (Ctrl-C ends that), and "
+        "take the chain down:",
+        soft_wrap=True,
+    )
+    state, settings = result.folder / "devnet", result.folder / "covalue.toml"
+    port, api_port = (url.rpartition(":")[2] for url in (result.rpc_url, result.api_url))
     # make runs us without our folder on PATH
     command = "covalue" if shutil.which("covalue") else str(Path(sys.prefix) / "bin" / "covalue")
     for line in (
         f"{command} devnet up --state {state} --port {port}",
-        f"{command} audit {result.provenance.task_id} --config {result.folder / 'covalue.toml'}",
+        f"{command} audit {result.provenance.task_id} --config {settings}",
+        f"{command} serve --port {api_port} --config {settings}",
         f"{command} devnet down --state {state}",
     ):
         console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
@@ -128,7 +154,7 @@ def _contributors(result: DemoResult) -> Table:
         )
     table.caption = (
         "ε spent; payout in COVAL, claimed on chain. noise: what pure noise in one's name hardly "
-        "ever scores; at or below it nothing is paid."
+        "ever scores; at or below it nothing is paid, honest or not."
     )
     return table
 
@@ -141,6 +167,11 @@ def _qualities(result: DemoResult) -> Table:
     for index, each in enumerate(result.qualities):
         style = "bold" if index == 0 else ""
         table.add_row(each.name, f"{each.r2:.3f}", f"{each.mdape:.1%}", style=style)
+    table.caption = (
+        "Contributor alone and central training: gradient boosted trees on the rows themselves, "
+        "the attackers' rows as they were before they cheated."
+    )
+    table.caption_justify = "left"
     return table
 
 

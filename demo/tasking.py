@@ -82,7 +82,7 @@ def prepare(
     text = render_draft(
         draft_task(split.public, target=source.target, currency=source.currency),
         title=f"Demo: {source.target}",
-        asset_class="homes",
+        asset_class=source.asset_class,
         public_rows="public.csv",
         family=options.family,
         public_n=_rounded(sum(len(rows) for rows in split.contributors)),

@@ -10,7 +10,14 @@ from rich.console import Console
 
 from demo.baselines import Quality
 from demo.cast import COVAL
-from demo.result import DemoResult, Provenance, Standing, tell
+from demo.result import (
+    DemoResult,
+    Provenance,
+    Standing,
+    tell,
+    told_payouts,
+    told_rounds,
+)
 
 EXCLUDED = "round 12: bad signature"
 
@@ -55,6 +62,7 @@ def result() -> DemoResult:
         folder=Path("demo-out"),
         curl="curl",
         rpc_url="http://127.0.0.1:8545",
+        api_url="http://127.0.0.1:8081",
         seconds=60.0,
     )
 
@@ -77,6 +85,36 @@ def test_every_cell_can_be_read_on_eighty_columns() -> None:
         assert [line for line in lines if line.startswith(wanted)], wanted
     assert [line for line in lines if line.endswith("a" * 64)]
     assert [line for line in lines if line.endswith("b" * 64)]
+
+
+def test_the_commands_below_reach_what_the_run_left() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    tell(result(), console)
+    told = console.export_text()
+    assert "devnet up --state demo-out/devnet --port 8545\n" in told
+    assert "serve --port 8081 --config demo-out/covalue.toml\n" in told, "the printed curl's port"
+    assert "devnet down --state demo-out/devnet\n" in told
+
+
+def test_what_is_burned_is_told_only_where_something_is() -> None:
+    budget = 10_000 * COVAL
+    third = budget // 3
+    assert told_payouts([third] * 3, budget_wei=budget) == (
+        "Settled: 3 of 3 contributors share 10,000 COVAL."
+    )
+    assert told_payouts([third, 0, third], budget_wei=budget) == (
+        "Settled: 2 of 3 contributors share 6,666.67 of 10,000 COVAL; the rest is burned."
+    )
+    assert told_payouts([0, 0], budget_wei=budget) == (
+        "Settled: nobody is paid, 10,000 COVAL are burned."
+    )
+
+
+def test_rounds_are_told_as_the_chain_counts_them() -> None:
+    assert told_rounds(30, survey=True, calibration=True) == (
+        "30 rounds of training and 2 more: survey, calibration"
+    )
+    assert told_rounds(12, survey=False, calibration=False) == "12 rounds of training"
 
 
 def test_json_keeps_what_was_claimed() -> None:
