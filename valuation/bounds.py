@@ -12,6 +12,7 @@ from valuation.schema import Floats
 _SKEW = 1.0
 """Positive columns with a sample skewness above this are learned on the log scale."""
 _CAP_SHARE = 0.02
+_LEAST_CAPPED = 5
 """Where the extreme value stands on so many rows, the data is cut off there."""
 LEAST = 1e-6
 """Bounds are recorded in this unit."""
@@ -38,8 +39,8 @@ def generous_bounds(values: Floats, *, log: bool, keep_caps: bool = False) -> tu
     """Round bounds around public values: half the range more on either side (on the log scale
     where asked), but no sign that the data does not have.
 
-    With `keep_caps` an extreme value that stands on 2 % of the rows or more is taken to be where
-    the data was cut off, and is the bound.
+    With `keep_caps` an extreme value that stands on 2 % of the rows, and on at least five, is taken
+    to be where the data was cut off, and is the bound.
     """
     low, high = float(values.min()), float(values.max())
     if log:
@@ -53,9 +54,10 @@ def generous_bounds(values: Floats, *, log: bool, keep_caps: bool = False) -> tu
         elif low >= 0:
             lower = max(lower, 0.0)
     if keep_caps:
-        if float((values == low).mean()) >= _CAP_SHARE and (low > 0 or not log):
+        capped = max(_CAP_SHARE * len(values), _LEAST_CAPPED)
+        if int((values == low).sum()) >= capped and (low > 0 or not log):
             lower = low
-        if float((values == high).mean()) >= _CAP_SHARE:
+        if int((values == high).sum()) >= capped:
             upper = high
     return lower, upper
 

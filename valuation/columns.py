@@ -27,7 +27,7 @@ from dao.records import (
     RatioFeature,
     Target,
 )
-from valuation.schema import MICRO, Bools, Floats
+from valuation.schema import Bools, Floats, from_micro
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -84,8 +84,8 @@ def read_feature(feature: Feature, frame: pd.DataFrame) -> tuple[Reading, ...]:
                 _read_bounded(
                     feature.column,
                     frame[feature.column].tolist(),
-                    feature.lower_micro * MICRO,
-                    feature.upper_micro * MICRO,
+                    from_micro(feature.lower_micro),
+                    from_micro(feature.upper_micro),
                     "a number",
                     missing_is_wrong=feature.missing == "refuse",
                 ),
@@ -95,8 +95,8 @@ def read_feature(feature: Feature, frame: pd.DataFrame) -> tuple[Reading, ...]:
         case DateFeature():
             return (_read_date(feature, frame[feature.column].tolist()),)
         case LocationFeature():
-            south, north = feature.south_micro * MICRO, feature.north_micro * MICRO
-            west, east = feature.west_micro * MICRO, feature.east_micro * MICRO
+            south, north = from_micro(feature.south_micro), from_micro(feature.north_micro)
+            west, east = from_micro(feature.west_micro), from_micro(feature.east_micro)
             return (
                 _read_bounded(
                     feature.latitude, frame[feature.latitude].tolist(), south, north, "degrees"
@@ -114,8 +114,8 @@ def read_target(target: Target, frame: pd.DataFrame) -> Reading:
     return _read_bounded(
         target.column,
         frame[target.column].tolist(),
-        target.lower_micro * MICRO,
-        target.upper_micro * MICRO,
+        from_micro(target.lower_micro),
+        from_micro(target.upper_micro),
         target.currency,
     )
 

@@ -63,7 +63,7 @@ def csv_blocks(file: BinaryIO, *, name: str, rows: int = BLOCK_ROWS) -> Iterator
                 if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
                     raise InputError(
                         f"{name}: one single column {header[0]!r}",
-                        hint="Separate columns by commas.",
+                        hint="Separate columns by commas, and write decimals with a point.",
                     )
                 continue
             if len(row) != len(header):
@@ -107,6 +107,11 @@ def _text_lines(file: BinaryIO, name: str) -> Iterator[str]:
                     f"{name} is UTF-16, expected UTF-8", hint="Save it as 'CSV UTF-8'."
                 )
             raw = raw.removeprefix(_BYTE_ORDER_MARK)
+            if raw.startswith(b"PAR1"):
+                raise InputError(
+                    f"{name} is a Parquet file, expected CSV",
+                    hint="Export it as CSV: what is published is text that anybody can read.",
+                )
         if b"\0" in raw:
             raise InputError(
                 f"{name} holds NUL bytes, expected a text file in UTF-8",

@@ -15,7 +15,9 @@ from dao.errors import InputError
 from valuation.bounds import generous_bounds, skewness, wants_log
 from valuation.columns import parse_days, parse_numbers
 from valuation.draft_places import draft_location
+from valuation.draft_units import names_a_unit, unit_remark
 from valuation.foreign_dates import foreign_dates_remark, foreign_days_remark
+from valuation.foreign_numbers import foreign_number_in, foreign_numbers_remark
 from valuation.rows import require_columns
 from valuation.schema import Bools, Floats
 from valuation.target_copies import target_copy_remark
@@ -39,6 +41,7 @@ _HEAVY_SKEW = 2.0
 _RATIO_CORRELATION = 0.8
 _MAX_RATIOS = 6
 _LONGEST_NAME = 200
+_LISTED = 5
 _LARGEST = 9e9
 """Centres are recorded in 1e-6 as integers below 2**53."""
 _SMALLEST_SPREAD = 1e-4
@@ -70,6 +73,11 @@ def draft_task(frame: pd.DataFrame, *, target: str, currency: str = "USD") -> Dr
         InputError: no such column, a target that is not a number, or no usable feature.
     """
     require_columns(frame, (target,), name="public rows")
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers near 1e300 are left out, and told
+        return _draft(frame, target, currency)
+
+
+def _draft(frame: pd.DataFrame, target: str, currency: str) -> Draft:
     drafted_target = _draft_target(frame[target].tolist(), target, currency)
     remarks: list[str] = []
     features: list[FeatureSection] = []
@@ -89,12 +97,13 @@ def draft_task(frame: pd.DataFrame, *, target: str, currency: str = "USD") -> Dr
             features.append(section)
         if isinstance(section, NumberSection):
             remark = target_copy_remark(frame, column, target, share=_KIND_SHARE) or remark
-        if remark:
-            remarks.append(remark)
+        unit = unit_remark(column, [cell.strip() for cell in frame[column].tolist()])
+        remarks += [each for each in (remark, unit) if each]
     features += _draft_ratios(frame, features)
     if not features:
+        why = "".join(f"; {remark}" for remark in remarks[:_LISTED])
         raise InputError(
-            "no column of the public rows can serve as a feature",
+            f"no column of the public rows can serve as a feature{why}",
             hint="Needed: numbers, words of few kinds, dates, or latitude and longitude.",
         )
     return Draft(drafted_target, tuple(features), tuple(remarks), len(frame))
@@ -108,9 +117,12 @@ def _draft_target(cells: list[str], column: str, currency: str) -> TargetSection
     if filled == 0:
         raise InputError(f"target {column!r} is empty on all {len(cells)} public rows", hint=hint)
     if len(known) < _KIND_SHARE * filled:
+        given = [cell.strip() for cell, gone in zip(cells, missing, strict=True) if not gone]
+        example = foreign_number_in(given, share=_KIND_SHARE)
+        told = "" if example is None else f"; they are written such as {example!r}"
         raise InputError(
             f"target {column!r}: {len(known)} of {filled} non-empty cells are numbers, expected "
-            f"at least {_KIND_SHARE:.0%}",
+            f"at least {_KIND_SHARE:.0%}{told}",
             hint=hint,
         )
     if float(known.min()) == float(known.max()):
@@ -143,7 +155,8 @@ def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None,
     if len(distinct) == 1 and len(filled) == len(texts):
         return None, f"{column!r} is left out: {_ONE_VALUE}"
     known = values[np.isfinite(values)]
-    if any(word in column.lower() for word in _CODE_NAMES):
+    coded = any(word in column.lower() for word in _CODE_NAMES)
+    if coded or (names_a_unit(column) and len(distinct) < len(filled)):
         return _draft_category(column, texts)
     given = [text for text, gone in zip(texts, missing.tolist(), strict=True) if not gone]
     if len(known) >= _KIND_SHARE * len(given) and len(known):
@@ -154,6 +167,7 @@ def _draft_column(column: str, cells: list[str]) -> tuple[FeatureSection | None,
     if len(dated) >= _KIND_SHARE * len(filled):
         return _draft_date(column, dated, rows=len(texts))
     remark = foreign_dates_remark(column, given, share=_KIND_SHARE)
+    remark = remark or foreign_numbers_remark(column, given, share=_KIND_SHARE)
     return (None, remark) if remark else _draft_category(column, texts)
 
 

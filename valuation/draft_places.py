@@ -6,13 +6,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dao.records import LocationFeature
 from valuation.bounds import degree_bounds
 from valuation.columns import parse_numbers
+from valuation.schema import Bools
 from valuation.standard import default_bandwidths, distance_scale
 from valuation.taskfile import LocationSection
 
-_LATITUDE_NAMES = ("latitude", "lat")
-_LONGITUDE_NAMES = ("longitude", "long", "lon", "lng")
+_LATITUDE_NAMES = ("latitude", "lat", "latitud", "latitudine", "breitengrad")
+_LONGITUDE_NAMES = (
+    *("longitude", "long", "lon", "lng"),
+    *("longitud", "longitudine", "laengengrad", "längengrad"),
+)
+WIDEST_DEGREES = 180.0
+"""Of longitude: beyond this a flat map tells nothing of distances."""
 
 
 def draft_location(
@@ -54,7 +61,34 @@ def draft_location(
         scale_metres=scale,
         bandwidths_metres=default_bandwidths(scale),
     )
-    return section, ""
+    remarks = (
+        _missing_remark(section, both),
+        too_wide_remark(section, west=east.min(), east=east.max()),
+    )
+    return section, "; ".join(each for each in remarks if each)
+
+
+def _missing_remark(section: LocationSection, both: Bools) -> str:
+    lost = int((~both).sum())
+    if not lost:
+        return ""
+    return (
+        f"{section.latitude!r} and {section.longitude!r}: {lost} of {len(both)} public rows have "
+        "no place, and rows without one are refused; where many of the contributors' rows have "
+        "none, take this feature out"
+    )
+
+
+def too_wide_remark(place: LocationSection | LocationFeature, *, west: float, east: float) -> str:
+    """What to know of a location that reaches more than half way round the earth; else empty."""
+    if east - west <= WIDEST_DEGREES:
+        return ""
+    return (
+        f"{place.latitude!r} and {place.longitude!r} reach over {east - west:.0f} degrees of "
+        "longitude: the map is flat around its centre, so such distances are wrong, and what lies "
+        "on either side of the 180th meridian is taken to be far apart; make a task for each part "
+        "of the world, or take this feature out"
+    )
 
 
 def _find_degrees(

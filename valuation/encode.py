@@ -27,7 +27,7 @@ from dao.records import (
 )
 from valuation.columns import Reading, read_feature, read_target
 from valuation.rows import input_columns, require_columns
-from valuation.schema import MICRO, Z_LIMIT, Floats, Ints, Schema
+from valuation.schema import MICRO, Z_LIMIT, Floats, Ints, Schema, from_micro
 
 EARTH_RADIUS_METRES = 6_371_008.8
 """Mean radius (IUGG R1)."""
@@ -233,14 +233,14 @@ def _unit_keys(schema: Schema, frame: pd.DataFrame, *, with_target: bool) -> NDA
 def value_to_target(target: Target, values: Floats) -> Floats:
     """Standardised target of values in the target's unit: clipped to the bounds, log or linear,
     minus center, over spread."""
-    bounded = np.clip(values, target.lower_micro * MICRO, target.upper_micro * MICRO)
+    bounded = np.clip(values, from_micro(target.lower_micro), from_micro(target.upper_micro))
     scaled = np.log(bounded) if target.scale == "log" else bounded
     return (scaled - target.center_micro * MICRO) / (target.spread_micro * MICRO)
 
 
 def target_to_value(target: Target, z: Floats) -> Floats:
     """Values in the target's unit, clipped to the bounds; the inverse of `value_to_target`."""
-    lower, upper = target.lower_micro * MICRO, target.upper_micro * MICRO
+    lower, upper = from_micro(target.lower_micro), from_micro(target.upper_micro)
     scaled = z * (target.spread_micro * MICRO) + target.center_micro * MICRO
     if target.scale == "linear":
         return np.clip(scaled, lower, upper)

@@ -68,6 +68,12 @@ def feature_columns(features: Iterable[Feature]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def from_micro(value: int) -> float:
+    """The float nearest to value / 10^6, as the text of that decimal reads. A product with 1e-6
+    often misses it by one step, and then a cell at its very bound would be refused."""
+    return value / 10**6
+
+
 def location_of(features: Iterable[Feature]) -> LocationFeature | None:
     """The location feature, where the schema has one."""
     for feature in features:

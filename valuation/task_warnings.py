@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from valuation.blueprint import Blueprint
+from valuation.draft_places import too_wide_remark
+from valuation.schema import from_micro, location_of
 from valuation.silent_columns import silent_columns
 from valuation.taskfile import ZERO_ACCOUNT
 
@@ -45,6 +47,10 @@ def task_warnings(plan: Blueprint) -> list[str]:
         found.append("one account holds two sealed parts")
     if any(part.holder.lower() == taskfile.terms.coordinator.lower() for part in taskfile.part):
         found.append("the coordinator holds a sealed part: it must not")
+    place = location_of(plan.schema.features)
+    if place is not None:
+        west, east = from_micro(place.west_micro), from_micro(place.east_micro)
+        found += filter(None, [too_wide_remark(place, west=west, east=east)])
     check = plan.check
     if check is not None and not bool(check.accepted.all()):
         found.append(
