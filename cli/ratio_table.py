@@ -82,9 +82,7 @@ def _places(studies: Sequence[RatioStudy], currency: str) -> list[str]:
         for study in studies
         if study.latitude_micro is not None and study.longitude_micro is not None
     ]
-    bands = [
-        f"{study.lower_micro / 1e6:,.0f}" for study in studies if study.lower_micro is not None
-    ]
+    bands = [_price(study.lower_micro / 1e6) for study in studies if study.lower_micro is not None]
     lines = []
     if regions:
         lines.append(f"regions around (latitude, longitude) {'; '.join(regions)}")
@@ -94,3 +92,8 @@ def _places(studies: Sequence[RatioStudy], currency: str) -> list[str]:
             "PRD, PRB and MKI are not judged within a band"
         )
     return lines
+
+
+def _price(value: float) -> str:
+    """Whole units, but for prices below a thousand, which may be a fraction of one."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

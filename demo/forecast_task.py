@@ -14,9 +14,8 @@ from demo.forecast_settings import Setting
 from valuation.encode import Encoded, encode
 from valuation.public_fit import PublicFit
 from valuation.rows import check_frame
-from valuation.schema import location_of
 from valuation.table import read_table
-from valuation.taskfile import TaskFile
+from valuation.taskfile import LocationSection, TaskFile
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,19 @@ def forecast_task(
         tell: told what is being done.
 
     Raises:
-        TaskError, InputError: the task file, the rows or a setting is wrong.
+        TaskError, InputError: the task file, the rows, a setting or the division is wrong.
     """
     if public_csv is None and data is None:
         raise InputError(
             "there are no public rows to imagine others from", hint="Give rows with --data."
         )
+    located = any(isinstance(feature, LocationSection) for feature in taskfile.feature)
+    if division == "places" and not located:
+        raise InputError(
+            "the task has no location, so its rows cannot be divided by places",
+            hint="Give --division sizes or alike.",
+        )
+    division = division or ("places" if located else "sizes")
     paid = taskfile.model.family == "kernel" if payouts is None else payouts
     found: dict[Setting, Outcome] = {}
     trial, refused, fits = None, 0, PublicFit()
@@ -73,7 +79,6 @@ def forecast_task(
         here = f"setting {place} of {len(settings)}: " if len(settings) > 1 else ""
         tell(f"{here}fitting the public set-up")
         built = build_at(taskfile, public_csv, setting, fits=fits)
-        division = division or ("sizes" if location_of(built.task.features) is None else "places")
         if trial is None:
             tell(f"{here}preparing rows")
             rows, refused = _rows(built, public_csv, data, seed=seed)
@@ -83,7 +88,7 @@ def forecast_task(
     return Forecast(
         imagined=data is None,
         refused_rows=refused,
-        division=division or "sizes",
+        division=division,
         outcomes=tuple(found[setting] for setting in settings),
     )
 

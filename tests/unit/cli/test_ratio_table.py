@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from cli.ratio_table import tell_studies, verdicts_as_json
@@ -61,6 +63,16 @@ def test_places_and_bands_are_told() -> None:
     text = "\n".join(_told(_studies(slope=1.0)))
     assert "4: 34.30, -118.00" in text
     assert "USD" in text
+
+
+def test_bands_of_prices_below_one_are_no_zeros() -> None:
+    prices = np.exp(np.random.default_rng(0).normal(-1.0, 0.5, 400))
+    text = "\n".join(_told(ratio_studies(prices, prices * 1.01, None)))
+    bounds = re.search(r"price bands from (.*) USD", text)
+    assert bounds is not None
+    edges = np.quantile(prices, [0.25, 0.5, 0.75])
+    told = [float(each) for each in bounds[1].split(", ")]
+    assert told[-3:] == pytest.approx(edges.tolist(), rel=0.01)
 
 
 def test_a_model_without_sealed_rows_says_so() -> None:

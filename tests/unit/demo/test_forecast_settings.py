@@ -9,6 +9,7 @@ import pytest
 
 from dao.errors import InputError
 from demo.forecast_settings import MOST_SETTINGS, Setting, settings_of, taskfile_at
+from demo.forecast_task import forecast_task
 from demo.market import TARGET, generate_market
 from privacy import accounting
 from tests.unit.valuation.valuation_world import HAND
@@ -107,3 +108,10 @@ def test_without_a_number_of_rounds_a_forecast_tries_what_would_be_built() -> No
     (setting,) = settings_of(bare)
     built = draw_blueprint(bare, None, accounting=accounting).policy.rounds
     assert setting.rounds == built == 300
+
+
+def test_rows_without_a_location_are_not_divided_by_places(taskfile: TaskFile) -> None:
+    features = [each for each in taskfile.feature if each.kind != "location"]
+    elsewhere = taskfile.model_copy(update={"feature": tuple(features)})
+    with pytest.raises(InputError, match="no location"):
+        forecast_task(elsewhere, PUBLIC, settings_of(elsewhere), division="places")
