@@ -12,6 +12,8 @@ from demo.folder import DemoFolder
 from fl_server.certificates import create_certificates
 
 HOST = "127.0.0.1"
+ROUND_TIMEOUT_SECONDS = 1_800
+"""Everybody shares this machine: where it is slow or busy, nobody is to be left out for that."""
 
 
 def make_home(
@@ -32,6 +34,8 @@ deployment = "deployment.json"
 path = "store"
 {account_settings("coordinator")}[coordinator]
 path = "coordinator"
+round_timeout_seconds = {ROUND_TIMEOUT_SECONDS}
+cosign_timeout_seconds = {ROUND_TIMEOUT_SECONDS}
 {noise}{superlink}[api]
 signer_keystore = "api.json"
 password_file = "api-password"

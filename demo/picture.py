@@ -34,7 +34,7 @@ def draw(
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
     left.plot(range(len(curve)), curve, color="#1b4965", linewidth=2.2, label="this task")
@@ -56,6 +56,7 @@ def draw(
         xlabel="score (mark: what pure noise reaches; red: nothing is paid)",
         title="What each contributor's updates were worth",
     )
+    right.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)

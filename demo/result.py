@@ -107,6 +107,12 @@ def tell(result: DemoResult, console: Console) -> None:
     console.print()
     console.print(_contributors(result))
     console.print(_qualities(result))
+    ours, *others = result.qualities
+    if any(each.r2 >= ours.r2 for each in others if each.name.startswith("public rows")):
+        console.print(
+            "The public rows alone do as well here: the contributors had little to add, and scores "
+            "say so."
+        )
     console.print(_provenance(result))
     verdict = "passed" if result.audit_ok else "FAILED"
     console.print(f"Audit {verdict}: {result.audit_checks} checks, from the chain and store alone.")

@@ -30,3 +30,4 @@ def test_seeded_noise_is_taken_only_where_the_demo_has_a_seed(
     assert ("allow_seeded_noise" in folder.settings.read_text()) is seeded
     assert home.account.keystore == folder.root / "coordinator.json"
     assert (home.coordinator.superlink_address != "127.0.0.1:8000") is deployment
+    assert home.coordinator.round_timeout_seconds >= 1_800, "a busy machine leaves nobody out"

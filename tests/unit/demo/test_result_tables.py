@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_the_commands_below_reach_what_the_run_left() -> None:
     assert "devnet up --state demo-out/devnet --port 8545\n" in told
     assert "serve --port 8081 --config demo-out/covalue.toml\n" in told, "the printed curl's port"
     assert "devnet down --state demo-out/devnet\n" in told
+
+
+def test_it_says_where_the_public_rows_alone_do_as_well() -> None:
+    ours = Quality(name="this task's model", r2=0.8, mdape=0.1)
+    for public, says in ((0.7, False), (0.8, True)):
+        both = (ours, Quality(name="public rows only (trees)", r2=public, mdape=0.1))
+        console = Console(width=80, record=True, file=StringIO())
+        tell(replace(result(), qualities=both), console)
+        assert ("public rows alone do as well" in console.export_text()) is says
 
 
 def test_what_is_burned_is_told_only_where_something_is() -> None:
