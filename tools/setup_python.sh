@@ -20,7 +20,10 @@ if [ -x .venv/bin/python ]; then
     .venv/bin/python -c "$supported" ||
         stop "the environment .venv has $(.venv/bin/python --version), covalue needs Python 3.11 or 3.12." \
             "Remove it with 'make distclean' and start again."
-else
+    # A set-up that was stopped half-way, or had no python3.11-venv, left one without pip.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || rm -rf .venv
+fi
+if [ ! -x .venv/bin/python ]; then
     python=""
     for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3 python; do
         if command -v "$candidate" >/dev/null && "$candidate" -c "$supported" 2>/dev/null; then
@@ -39,9 +42,9 @@ fi
 
 # torch comes first and alone, so that pip keeps the build it finds here.
 say() { printf '%s\n' "$*" >&2; }
-say "installing torch (once) ..."
+say "installing torch (once; minutes, in which pip is silent) ..."
 # shellcheck disable=SC2086  # further arguments are words
 .venv/bin/python -m pip install --quiet --disable-pip-version-check ${TORCH_PIP_ARGS:-} 'torch==2.13.0'
-say "installing covalue with its libraries (once) ..."
+say "installing covalue with its libraries (once; minutes again) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
 mkdir -p .stamps

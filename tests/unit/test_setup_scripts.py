@@ -77,6 +77,24 @@ def test_an_environment_of_another_python_is_not_used(machine: Path) -> None:
     assert "make distclean" in result.stderr
 
 
+def test_an_environment_without_pip_is_made_anew(machine: Path) -> None:
+    remove = shutil.which("rm")
+    assert remove is not None
+    (machine / "bin" / "rm").symlink_to(remove)
+    (machine / ".venv" / "bin").mkdir(parents=True)
+    program(machine, "python", '[ "$1" = -c ] && exit 0; echo "No module named pip" >&2; exit 1')
+    (machine / "bin" / "python").rename(machine / ".venv" / "bin" / "python")
+    program(
+        machine,
+        "python3.11",
+        '[ "$1" = -c ] && exit 0\n[ "$2" = venv ] || exit 3\nmkdir -p .venv/bin\n'
+        "printf '#!/bin/bash\\nexit 0\\n' > .venv/bin/python\n"
+        f"{shutil.which('chmod')} +x .venv/bin/python",
+    )
+    result = call(machine, "tools/setup_python.sh", "demo")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("system", ["MINGW64_NT-10.0", "CYGWIN_NT-10.0"])
 def test_windows_is_sent_to_wsl2(machine: Path, system: str) -> None:
     program(machine, "uname", f"echo {system}")
