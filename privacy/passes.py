@@ -169,9 +169,10 @@ class Passes:
         if derivative is None:
             derivative = step.function.slope(value, self._temporary(value))
         if len(slope) == 1:
-            slope = np.multiply(
-                slope, derivative, out=self._slope_buffers[step.source][: len(value)]
-            )
+            out = self._slope_buffers[step.source][: len(value)]
+            if self._slopes[step.source] is not None:
+                out = self._temporary(out)
+            slope = np.multiply(slope, derivative, out=out)
         else:
             slope *= derivative
         self._accumulate(step.source, slope)
