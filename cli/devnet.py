@@ -40,6 +40,7 @@ def up(
     It runs in the background until "covalue devnet down". Does nothing if it is up already.
     """
     status = bring_up(state, port=port)
+    stop = "covalue devnet down" + ("" if state == DEFAULT_FOLDER else f" --state {state}")
     emit(
         {
             "rpc_url": status.rpc_url,
@@ -53,7 +54,8 @@ def up(
         text=lambda out: out.print(
             f"devnet {'is up' if status.started else 'was up already'} at {status.rpc_url}, "
             f"chain {status.chain_id}, block {status.block}\n"
-            f"state and log are in {status.folder}; stop it with: covalue devnet down",
+            f"state and log are in {status.folder}; stop it with: {stop}",
+            markup=False,
             soft_wrap=True,
         ),
     )
