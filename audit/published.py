@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+from dao.canonical import MAX_RECORD_BYTES, Record
 from dao.cid import blob_ref, of_digest
 from dao.contracts.task_types import OpenedPartEvent
 from dao.errors import (
@@ -29,8 +31,11 @@ from dao.records import (
     Task,
 )
 from dao.store import Store
+from dao.strict_json import load_json
 from rounds.replay import decided_without_bytes
 from rounds.stretch import ScoredRound
+
+R = TypeVar("R", bound=Record)
 
 
 @contextmanager
@@ -46,35 +51,68 @@ def naming(place: str) -> Iterator[None]:
         raise RecordError(f"{place}: {error.message}", hint=error.hint) from error
 
 
+def parse_record(kind: type[R], data: bytes, *, version: str) -> R:
+    """A record of this version; RecordError names another version where the bytes are of one."""
+    try:
+        return kind.parse(data)
+    except RecordError as error:
+        found = _stated_version(data)
+        if found is None or found == version:
+            raise
+        raise RecordError(
+            f"a record of version {found!r}, expected {version!r}",
+            hint="a newer covalue may read it; one of another kind was put in its place otherwise",
+        ) from error
+
+
+def _stated_version(data: bytes) -> str | None:
+    """What stands under `kind`, of the record or of the one that it signs."""
+    if len(data) > MAX_RECORD_BYTES:
+        return None
+    try:
+        document = load_json(data)
+    except ValueError:
+        return None
+    inner = document.get("record", document) if isinstance(document, dict) else None
+    found = inner.get("kind") if isinstance(inner, dict) else None
+    return found[:80] if isinstance(found, str) else None
+
+
 def read_blob(store: Store, ref: BlobRef, *, place: str) -> bytes:
     """The bytes that a reference names; StoreError names the place where they are not these."""
     with naming(place):
         data = store.get(ref.cid)
-        found = hashlib.sha256(data).hexdigest()
-        if found != ref.sha256 or len(data) != ref.size:
-            raise StoreError(
-                f"{ref.cid} holds {len(data)} bytes with SHA-256 {found}, "
-                f"the reference says {ref.size} bytes with {ref.sha256}"
-            )
+        _hold_to(ref, data)
         return data
+
+
+def _hold_to(ref: BlobRef, data: bytes) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != ref.sha256 or len(data) != ref.size:
+        raise StoreError(
+            f"{ref.cid} holds {len(data)} bytes with SHA-256 {found}, "
+            f"the reference says {ref.size} bytes with {ref.sha256}"
+        )
 
 
 def read_task(store: Store, digest: str) -> Task:
     """The task record with this digest."""
     with naming(f"task {digest}"):
-        return Task.parse(store.get(of_digest(digest)))
+        return parse_record(Task, store.get(of_digest(digest)), version="covalue.task/1")
 
 
 def read_checkpoint(store: Store, root: str, *, index: int) -> Checkpoint:
     """The checkpoint record whose digest is the root that the chain holds."""
     with naming(f"checkpoint {index}"):
-        return Checkpoint.parse(store.get(of_digest(root)))
+        data = store.get(of_digest(root))
+        return parse_record(Checkpoint, data, version="covalue.checkpoint/1")
 
 
 def read_report(store: Store, digest: str) -> ScoreReport:
     """The score report with this digest."""
     with naming("score report"):
-        return ScoreReport.parse(store.get(of_digest(digest)))
+        data = store.get(of_digest(digest))
+        return parse_record(ScoreReport, data, version="covalue.scores/1")
 
 
 def read_records(store: Store, checkpoint: Checkpoint) -> tuple[SignedRoundRecord, ...]:
@@ -97,7 +135,9 @@ def read_records(store: Store, checkpoint: Checkpoint) -> tuple[SignedRoundRecor
     ):
         place = f"round {checkpoint.first_round + offset}, record"
         with naming(place):
-            signed = SignedRoundRecord.parse(read_blob(store, ref, place=place))
+            data = store.get(ref.cid)
+            _hold_to(ref, data)
+            signed = parse_record(SignedRoundRecord, data, version="covalue.round/1")
         if signed.record.digest() != digest:
             raise ReplayMismatch(place=place, recorded=digest, recomputed=signed.record.digest())
         records.append(signed)

@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dao.records import ModelCard
+
+Fault = Literal["differs", "unreadable", "withheld"]
+"""Why a check failed: something is recorded that does not follow, or is no record; stored bytes
+are not those of their digest, or the store fails; nobody who was asked has the bytes."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was recomputed and compared; `detail` says what differs where it does."""
+    """One thing that was recomputed and compared; `fault` and `detail` say what is wrong where
+    something is."""
 
     place: str
     ok: bool
     detail: str
+    fault: Fault | None = None
 
 
 @dataclass
@@ -27,6 +34,8 @@ class AuditReport:
     checks: list[Check] = field(default_factory=list)
     card: ModelCard | None = None
     """The model card, once its figures were recomputed and agree."""
+    rounds_kept: int = 0
+    """Rounds whose recomputation was kept from an audit before; their bytes were read again."""
 
     @property
     def ok(self) -> bool:
@@ -47,7 +56,8 @@ class AuditReport:
             "ok": self.ok,
             "first_failure": None
             if failure is None
-            else {"place": failure.place, "detail": failure.detail},
+            else {"place": failure.place, "fault": failure.fault, "detail": failure.detail},
+            "rounds_kept": self.rounds_kept,
             "card": None if self.card is None else self.card.model_dump(mode="json"),
             "checks": [
                 {"place": check.place, "ok": check.ok, "detail": check.detail}
