@@ -207,15 +207,4 @@ def scored_rounds(
     records: tuple[SignedRoundRecord, ...], content: Mapping[str, bytes]
 ) -> tuple[ScoredRound, ...]:
     """A stretch's rounds with the bytes that scoring needs."""
-    return tuple(
-        ScoredRound(
-            record=signed.record,
-            base_state=content[signed.record.base_model.sha256],
-            model=content[signed.record.model.sha256],
-            updates={
-                receipt.body.contributor: content[receipt.body.update.sha256]
-                for receipt in signed.record.receipts
-            },
-        )
-        for signed in records
-    )
+    return tuple(ScoredRound.read(signed.record, content) for signed in records)

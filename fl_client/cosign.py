@@ -171,7 +171,7 @@ class _Replay:
         for signed in signed_records:
             self.content.learn(signed.record)
             point = replay_round(given, point, signed)
-            rounds.append(self._scored(signed.record))
+            rounds.append(ScoredRound.read(signed.record, self.content))
             self.content.forget()
         replayed = Replayed(point=point, rounds=tuple(rounds))
         self.own.check_receipts(replayed.records[checkpoint.first_round - 1 :])
@@ -215,17 +215,6 @@ class _Replay:
                     Code.MISMATCH, f"record {reference.cid} is not signed by the coordinator"
                 )
         return records
-
-    def _scored(self, record: RoundRecord) -> ScoredRound:
-        return ScoredRound(
-            record=record,
-            base_state=self.content[record.base_model.sha256],
-            model=self.content[record.model.sha256],
-            updates={
-                receipt.body.contributor: self.content[receipt.body.update.sha256]
-                for receipt in record.receipts
-            },
-        )
 
     def _coordinator_signed(self, signed: SignedRoundRecord) -> bool:
         try:

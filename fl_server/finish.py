@@ -96,17 +96,7 @@ def scored_stretches(
     scored = []
     for record in records:
         content.add_record(record)
-        scored.append(
-            ScoredRound(
-                record=record,
-                base_state=content[record.base_model.sha256],
-                model=content[record.model.sha256],
-                updates={
-                    receipt.body.contributor: content[receipt.body.update.sha256]
-                    for receipt in record.receipts
-                },
-            )
-        )
+        scored.append(ScoredRound.read(record, content))
     length = context.task.terms.checkpoint_length
     stretches = []
     index = 0

@@ -12,6 +12,7 @@ import numpy as np
 from dao.errors import TaskError
 from dao.records import Task
 from privacy.mechanism import clip_norm, noise_deviation
+from rounds.mixing import mixing_weights
 from rounds.phases import release_of
 from rounds.state import Floats, Ints, state_from_float, state_to_float, update_to_float
 from rounds.step import Displacement, Steps, SumSteps, eta_of
@@ -28,14 +29,16 @@ def steps_of(task: Task, family: Family, roster: Sequence[str], surveys: Surveys
 
     Args:
         roster: addresses in the order that the chain froze.
-        surveys: of the task's first round; who is missing told nothing. Not read for the rule
-            `sum`.
+        surveys: of the task's first round; who is missing told nothing. Read for the rule
+            `wiener` alone.
 
     Raises:
         TaskError, RecordError: the set-up does not fit the task.
     """
     if task.aggregation.rule == "sum":
         return SumSteps(task, family.optimiser_vectors())
+    if task.aggregation.rule == "nnm-trimmed-mean":
+        return MixedSteps(task, family.optimiser_vectors())
     histograms = _stacked(task, roster, surveys)
     return WienerSteps(task, tuple(roster), _LATEST.rule(task, family, histograms))
 
@@ -44,6 +47,25 @@ def noise_voices(task: Task, contributors: int) -> tuple[int, ...]:
     """In whose name each simulated noise player is judged: every contributor gets as many as the
     next, so that the loudest weight is among those that noise is measured at."""
     return tuple(player % contributors for player in range(task.aggregation.noise_players))
+
+
+@dataclass(frozen=True)
+class MixedSteps(SumSteps):
+    """The rule `nnm-trimmed-mean`: as `sum`, of what `rounds.mixing` leaves of each update.
+
+    The sum is K times the trimmed mean of the mixed updates, up to the rounding onto their grid,
+    and each contributor's part of it is its own: what its neighbours made of it stays in the round.
+    """
+
+    def hear(self, counted: Mapping[str, Ints]) -> Mapping[str, Ints]:
+        """As `Steps.hear`: all of a round's updates, since they decide about one another. Where few
+        count, fewer than half of them are tolerated."""
+        if not counted:
+            return {}
+        tolerated = min(self.task.aggregation.tolerated, (len(counted) - 1) // 2)
+        sent = np.stack(list(counted.values())).astype(np.float64)
+        heard = np.rint(mixing_weights(sent, tolerated=tolerated) * sent).astype(np.int64)
+        return dict(zip(counted, heard, strict=True))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dao.records import RoundRecord, Task
+from dao.records import Receipt, RoundRecord, Task
 from privacy.engine import clipped_sum
 from privacy.mechanism import clip_norm
 from rounds.judge import judged_out_in, noise_updates
@@ -32,12 +32,26 @@ _NUMBERS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class ScoredRound:
-    """A recorded round with bytes: its base, its model, and the counted updates by address."""
+    """A recorded round with bytes: its base, its model, and by address the updates that were heard
+    in its step."""
 
     record: RoundRecord
     base_state: bytes
     model: bytes
     updates: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, record: RoundRecord, content: Mapping[str, bytes]) -> ScoredRound:
+        """From published bytes by SHA-256."""
+        return cls(
+            record=record,
+            base_state=content[record.base_model.sha256],
+            model=content[record.model.sha256],
+            updates={
+                receipt.body.contributor: content[receipt.body.update.sha256]
+                for receipt in _heard_receipts(record)
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -104,14 +118,16 @@ def _walked(stretch: Stretch, places: range) -> Floats:
     sent = np.zeros((len(training), len(places), task.model.parameters))
     for row, each in enumerate(training):
         release = release_of(task, each.record.position.round)
+        named = {receipt.body.contributor for receipt in _heard_receipts(each.record)}
+        # All of them, in roster order: what is heard of one may hang on the others.
         counted = {
             address: decode_update(release, each.updates[address])
-            for address in (receipt.body.contributor for receipt in each.record.receipts)
-            if address in place_of
+            for address in stretch.roster
+            if address in named
         }
         heard = steps.hear(clipped_updates(counted, each.record.norm_clips))
-        for address, update in heard.items():
-            sent[row, place_of[address]] = update_to_float(release, update)
+        for address in heard.keys() & place_of.keys():
+            sent[row, place_of[address]] = update_to_float(release, heard[address])
     flat = sent.reshape(-1, task.model.parameters)
     weighed = steps.weigh(flat, [*places] * len(training)).reshape(sent.shape)
     moved = Displacement.zero(task, many=len(places))
@@ -121,6 +137,12 @@ def _walked(stretch: Stretch, places: range) -> Floats:
             if address in place_of:
                 moved.forget(place_of[address])
     return moved.phi
+
+
+def _heard_receipts(record: RoundRecord) -> list[Receipt]:
+    """Of those who count, and of whom the round's own judge took out after the step."""
+    judged = [each.receipt for each in record.exclusions if each.reason == "judged"]
+    return [*record.receipts, *(receipt for receipt in judged if receipt is not None)]
 
 
 def _public_walk(stretch: Stretch) -> Floats:

@@ -153,9 +153,13 @@ class ModelSection(Section):
 class AggregationSection(Section):
     """How updates are added, and who is left out."""
 
-    rule: Literal["sum", "wiener"] = "sum"
+    rule: Literal["sum", "wiener", "nnm-trimmed-mean"] = "sum"
     """`wiener` weighs each contributor's updates by what a survey says that its rows can tell; for
-    the family kernel, in full batches."""
+    the family kernel, in full batches. `nnm-trimmed-mean` replaces each update by the mean of its
+    nearest ones and drops the extremes of every coordinate."""
+    tolerated: Annotated[int, Field(ge=1, le=127)] | None = None
+    """Attackers that nnm-trimmed-mean withstands, fewer than half of terms.min_contributors;
+    default a fifth of them."""
     survey_cells: Annotated[int, Field(ge=2, le=1024)] | None = None
     max_units: Annotated[int, Field(ge=1)] | None = None
     median_norm_factor: Annotated[float, Field(ge=1)] | None = None

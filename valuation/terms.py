@@ -33,6 +33,7 @@ def aggregation_of(taskfile: TaskFile, rounds: int) -> Aggregation:
     return Aggregation(
         rule=section.rule,
         survey_cells=survey_cells_of(taskfile),
+        tolerated=tolerated_of(taskfile),
         max_units=section.max_units or taskfile.privacy.public_n,
         median_norm_factor_micro=round(median_norm_factor_of(taskfile) * 1e6),
         copy_correlation_micro=round(section.copy_correlation * 1e6),
@@ -54,14 +55,38 @@ def median_norm_factor_of(taskfile: TaskFile) -> float:
     return section.median_norm_factor or usual
 
 
+def tolerated_of(taskfile: TaskFile) -> int:
+    """Attackers that the rule `nnm-trimmed-mean` withstands; 0 for the others.
+
+    Raises:
+        TaskError: the rule takes no such number, or as many as half of the fewest contributors.
+    """
+    section, fewest = taskfile.aggregation, taskfile.terms.min_contributors
+    if section.rule != "nnm-trimmed-mean":
+        if section.tolerated is not None:
+            raise TaskError(
+                f"aggregation.tolerated with the rule '{section.rule}', which takes none",
+                hint="Leave it out, or use rule = 'nnm-trimmed-mean'.",
+            )
+        return 0
+    tolerated = section.tolerated or max(1, fewest // 5)
+    if 2 * tolerated >= fewest:
+        raise TaskError(
+            f"aggregation.tolerated is {tolerated} of {fewest} contributors, expected fewer than"
+            " half of terms.min_contributors",
+            hint=f"Raise min_contributors to {2 * tolerated + 1}, or tolerate fewer.",
+        )
+    return tolerated
+
+
 def survey_cells_of(taskfile: TaskFile) -> int:
-    """Cells of the survey; 0 for the rule `sum`, which needs none.
+    """Cells of the survey; 0 for rules that need none.
 
     Raises:
         TaskError: the rule does not fit the task.
     """
     section = taskfile.aggregation
-    if section.rule == "sum":
+    if section.rule != "wiener":
         if section.survey_cells is not None:
             raise TaskError(
                 "aggregation.survey_cells without a survey",

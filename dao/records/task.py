@@ -204,7 +204,9 @@ class Aggregation(Record):
     """How updates are joined and who is left out.
 
     `rule`: "sum" adds the updates up; "wiener" weighs each by what its contributor's rows can tell,
-    which a survey of `survey_cells` cells says before training. `max_units`: a public bound on the
+    which a survey of `survey_cells` cells says before training; "nnm-trimmed-mean" adds up what
+    nearest-neighbour mixing and the trimmed mean leave of them (`rounds.mixing`), against at most
+    `tolerated` attackers. `max_units`: a public bound on the
     units one contributor brings; an update whose norm passes max_units * C + noise quantile is
     excluded. `median_norm_factor_micro`: one that is longer, for its contributor's size, than so
     many times the median is shortened (`rounds.norm_clips`). `copy_correlation_micro`: two updates
@@ -213,9 +215,11 @@ class Aggregation(Record):
     `judge_noise_factor_micro` times the worst simulated noise player is excluded from then on and
     its past displacement is taken back."""
 
-    rule: Literal["sum", "wiener"]
+    rule: Literal["sum", "wiener", "nnm-trimmed-mean"]
     survey_cells: Annotated[int, Field(strict=True, ge=0, le=1024)]
-    """Cells of the histogram that a survey releases; 0 without one, and `sum` needs none."""
+    """Cells of the histogram that a survey releases; 0 without one, and only `wiener` needs one."""
+    tolerated: Annotated[int, Field(strict=True, ge=0, le=127)]
+    """0 for the rules that take no such number."""
     max_units: Positive
     median_norm_factor_micro: Annotated[int, Field(strict=True, ge=1_000_000)]
     copy_correlation_micro: Positive
@@ -292,6 +296,19 @@ class Task(Record):
         return policy.rounds + sum(
             noise > 0 for noise in (policy.survey_noise_micro, policy.calibration_noise_micro)
         )
+
+    @model_validator(mode="after")
+    def _tolerated_fits(self) -> Task:
+        rule, tolerated = self.aggregation.rule, self.aggregation.tolerated
+        if rule != "nnm-trimmed-mean":
+            if tolerated:
+                raise ValueError(f"the rule '{rule}' takes no 'tolerated'")
+        elif not 0 < 2 * tolerated < self.terms.min_contributors:
+            raise ValueError(
+                f"the rule '{rule}' tolerates {tolerated} of {self.terms.min_contributors}"
+                " (min_contributors), expected at least 1 and fewer than half"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rule_fits(self) -> Task:

@@ -37,6 +37,8 @@ class Terms:
 
     def __post_init__(self) -> None:
         policy = self.record["policy"]
+        rule = self.record["aggregation"]["rule"]
+        must(rule in ("sum", "wiener"), "task", f"the rule {rule} is beyond this verifier")
         must(policy["sampling"] is None, "task", "sampled steps are beyond this verifier")
         must(not policy["calibration_noise_micro"], "task", "calibration is beyond this verifier")
 

@@ -166,6 +166,7 @@ def small_task(*, title: str = "Homes of a town", allow_root: str = "0x") -> Tas
             "aggregation": {
                 "rule": "sum",
                 "survey_cells": 0,
+                "tolerated": 0,
                 "max_units": 4000,
                 "median_norm_factor_micro": 24 * 10**6,
                 "copy_correlation_micro": 500_000,

@@ -159,6 +159,7 @@ def _task(store: MemoryStore, setup: BlobRef, initial: BlobRef) -> Task:
         aggregation=Aggregation(
             rule="sum",
             survey_cells=0,
+            tolerated=0,
             max_units=1000,
             median_norm_factor_micro=24 * 10**6,
             copy_correlation_micro=500_000,
