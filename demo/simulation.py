@@ -36,11 +36,13 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_MEMORY_MONITOR": "1",
+    "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""What Flower and Ray read at their start: no telemetry, one thread for arithmetic."""
+"""What Flower and Ray read at their start: no telemetry, one thread for arithmetic, and vaults that
+do not yield (Ray's 15) to whatever else runs on a newcomer's machine."""
 
 _vaults: dict[str, Vault] = {}
 """Open vaults of this process (an actor), by settings file."""
