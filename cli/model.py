@@ -15,6 +15,7 @@ from cli.session import ConfigOption, open_account, open_contracts, transact
 from dao.contracts.model_registry import Release, ReleaseStatus
 from dao.errors import InputError
 from dao.governance import propose_release
+from dao.records import ModelCard
 
 app = typer.Typer(
     no_args_is_help=True, help="Released models: list, show, propose, verify an answer."
@@ -95,6 +96,7 @@ def show(
             "privacy": f"epsilon {release.epsilon_micro / 1e6:g} at delta "
             f"{card.delta_e12 / 1e12:g} per unit, {card.rounds} rounds, "
             f"{card.contributors} contributors",
+            "intervals": intervals_of(card),
             "licence": card.licence,
         }
         for name, text in lines.items():
@@ -103,6 +105,17 @@ def show(
 
     result = _summary(release) | {"card": card.model_dump(mode="json")}
     emit(result | verdicts_as_json(card.studies), as_json=as_json, text=tell)
+
+
+def intervals_of(card: ModelCard) -> str:
+    """In words, what the intervals of a model rest on."""
+    level = f"{card.interval_level_micro / 1e4:g} % of the prices shall lie within"
+    if card.calibrated is None:
+        return f"{level}; one width for all, from the rows that judge; no confidence"
+    return (
+        f"{level}; widths and confidence from noisy residuals of about "
+        f"{card.calibrated.units:,} units that took no part in training"
+    )
 
 
 @app.command()
