@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole task in one process, with contributors of whom some attack.
+
+Every round is closed by `rounds.close.close_round`, every honest update made by
+`rounds.contribution.contribution`, and scores and shares come from `rounds.score` and
+`rounds.settle`: only keys, chain and network are absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.attack_market import Market, Silence, update_of
+from dao.cid import blob_ref
+from dao.records import BlobRef, Position, Receipt, ReceiptBody, RoundRecord, StretchScores
+from demo.forecast import judge
+from privacy.mechanism import Release, encode_update
+from privacy.noise import SeededNoise
+from rounds.close import CloseInput, close_round
+from rounds.exclusion import Answer, RosterMember
+from rounds.history import History
+from rounds.phases import RoundKind, event_of, kind_of, release_of
+from rounds.rules import steps_of
+from rounds.score import judging_rows, score_stretch, surveys_of
+from rounds.settle import settle
+from rounds.state import decode_update, theta_of, update_to_float
+from rounds.step import Steps
+from rounds.stretch import ScoredRound, Stretch
+from valuation.private_rows import PrivateRows
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One account of the roster, with rows or without."""
+
+    name: str
+    rows: PrivateRows | None
+
+    @property
+    def address(self) -> str:
+        """Follows from the name."""
+        return "0x" + hashlib.sha256(self.name.encode()).hexdigest()[:40]
+
+    @property
+    def key(self) -> bytes:
+        """48 bytes."""
+        return self.address.encode().ljust(48, b".")
+
+
+@dataclass(frozen=True)
+class View:
+    """All that attackers know in a round: what was published before, and (they may have been told)
+    what the honest ones send in this one.
+
+    Attributes:
+        honest: updates of this round by name, float64[length].
+        earlier: counted updates of each earlier round by name, and after it by name "sum" theirs.
+        kept: what strategies remember, for the whole task.
+    """
+
+    market: Market
+    number: int
+    theta: Floats
+    seats: Mapping[str, Seat]
+    attackers: tuple[str, ...]
+    honest: Mapping[str, Floats]
+    earlier: Sequence[Mapping[str, Floats]]
+    surveys: Mapping[str, Floats]
+    kept: dict[object, object]
+
+    @property
+    def kind(self) -> RoundKind:
+        """Of this round."""
+        return kind_of(self.market.task, self.number)
+
+    @property
+    def release(self) -> Release:
+        """Of this round."""
+        return release_of(self.market.task, self.number)
+
+    @property
+    def before(self) -> Floats:
+        """The sum published in the training round before; nothing in the first one."""
+        kind = kind_of(self.market.task, self.number - 1)
+        return self.earlier[-1]["sum"] if kind == "train" else np.zeros(self.release.length)
+
+    def steps(self) -> Steps:
+        """After the surveys."""
+        roster = [seat.address for seat in self.seats.values()]
+        return steps_of(self.market.task, self.market.family, roster, self.surveys)
+
+    def own(self, name: str) -> Floats:
+        """An account's own sum before the noise; zeros without rows."""
+        rows = self.seats[name].rows
+        return np.zeros(self.release.length) if rows is None else self.sum_of(rows)
+
+    def sum_of(self, rows: PrivateRows) -> Floats:
+        """What rows would send without noise."""
+        return update_of(self.market, rows, self.theta, self.number, Silence())
+
+    def fresh(self, name: str, vector: Floats) -> Floats:
+        """A vector under the noise that the task asks for."""
+        noise = SeededNoise(f"attacks {self.market.seed} {name} {self.number}".encode())
+        noisy: Floats = vector + self.release.deviation * noise.gaussian(self.release.length)
+        return noisy
+
+
+Send = Callable[[View, str], Floats | None]
+"""What an attacker of that name sends in a round, None for nothing."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What all attackers of a task do in its survey and in its training rounds; a calibration they
+    answer honestly."""
+
+    survey: Send
+    train: Send
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: R2 on the test rows; share of the budget and score by name; in which round
+    who was judged out; and how often who was excluded for another reason."""
+
+    r2: float
+    shares: dict[str, float]
+    scores: dict[str, float]
+    judged: dict[str, int]
+    excluded: dict[str, dict[str, int]]
+
+
+@dataclass
+class _Task:
+    """A task under way."""
+
+    market: Market
+    seats: dict[str, Seat]
+    state: bytes
+    base: BlobRef
+    history: History
+    previous: str
+    rounds: list[ScoredRound] = field(default_factory=list)
+    seen: list[dict[str, Floats]] = field(default_factory=list)
+
+
+def play(market: Market, seats: Sequence[Seat], attack: Attack | None, *names: str) -> Outcome:
+    """The whole task with this roster, in which `names` attack."""
+    task, addresses = market.task, tuple(seat.address for seat in seats)
+    world = _Task(
+        market=market,
+        seats={seat.name: seat for seat in seats},
+        state=market.initial,
+        base=task.model.initial,
+        history=History.start(task, addresses),
+        previous=task.digest(),
+    )
+    kept: dict[object, object] = {}
+    for number in range(1, task.total_rounds + 1):
+        _close(world, _vectors(world, number, attack, names, kept), number)
+    return _outcome(world)
+
+
+def _vectors(
+    world: _Task,
+    number: int,
+    attack: Attack | None,
+    names: tuple[str, ...],
+    kept: dict[object, object],
+) -> dict[str, Floats]:
+    """What everybody sends in a round."""
+    market, theta = world.market, theta_of(world.market.task, world.state)
+    asked = {
+        name: seat
+        for name, seat in world.seats.items()
+        if seat.address not in world.history.judged_out
+    }
+    sent: dict[str, Floats] = {}
+    for name, seat in asked.items():
+        if name not in names and seat.rows is not None:
+            noise = SeededNoise(f"attacks {market.seed} {name} {number}".encode())
+            sent[name] = update_of(market, seat.rows, theta, number, noise)
+    view = View(
+        market=market,
+        number=number,
+        theta=theta,
+        seats=world.seats,
+        attackers=names,
+        honest=dict(sent),
+        earlier=world.seen,
+        surveys=world.history.surveys,
+        kept=kept,
+    )
+    for name in names:
+        if attack is not None and name in asked:
+            if view.kind == "calibrate":
+                answer: Floats | None = view.fresh(name, view.own(name))
+            else:
+                answer = (attack.survey if view.kind == "survey" else attack.train)(view, name)
+            if answer is not None:
+                sent[name] = answer
+    return sent
+
+
+def _close(world: _Task, vectors: Mapping[str, Floats], number: int) -> None:
+    """Sign, close, and move on."""
+    task, market = world.market.task, world.market
+    release = release_of(task, number)
+    position = Position(
+        chain_id=31337,
+        ledger="0x" + "1e" * 20,
+        task_id=1,
+        task_digest=task.digest(),
+        round=number,
+    )
+    answers, updates = {}, {}
+    for name, vector in vectors.items():
+        seat, data = world.seats[name], encode_update(vector, release)
+        body = ReceiptBody(
+            kind="covalue.receipt/1",
+            position=position,
+            contributor=seat.address,
+            base_model_sha256=world.base.sha256,
+            update=blob_ref(data),
+            event=event_of(task, number, seeded=True),
+        )
+        signature = _signature(seat.key, body.signing_digest())
+        answers[seat.address] = Answer(Receipt(body=body, signature="0x" + signature.hex()), data)
+        updates[seat.address] = data
+    closed = close_round(
+        CloseInput(
+            task=task,
+            position=position,
+            roster=tuple(RosterMember(seat.address, seat.key) for seat in world.seats.values()),
+            base_model=world.base,
+            base_state=world.state,
+            previous_record=world.previous,
+            answers=answers,
+            history=world.history,
+            family=market.family,
+            verify=lambda key, message, signature: signature == _signature(key, message),
+            ref=blob_ref,
+            allow_seeded=True,
+        )
+    )
+    record = closed.record
+    counted = {receipt.body.contributor for receipt in record.receipts}
+    heard = {
+        name: update_to_float(release, decode_update(release, updates[seat.address]))
+        for name, seat in world.seats.items()
+        if seat.address in counted
+    }
+    total = np.sum(list(heard.values()), axis=0) if heard else np.zeros(release.length)
+    world.seen.append(heard | {"sum": total})
+    world.rounds.append(ScoredRound(record, world.state, closed.model, updates))
+    world.base, world.state = record.model, closed.model
+    world.history, world.previous = closed.history, record.digest()
+
+
+def _outcome(world: _Task) -> Outcome:
+    """Scores by the sealed rows, shares, and R2 on the test rows."""
+    market, task, rounds = world.market, world.market.task, world.rounds
+    addresses = [seat.address for seat in world.seats.values()]
+    steps = steps_of(task, market.family, addresses, surveys_of(task, rounds))
+    _, rows = judging_rows(market.family, market.sealed)
+    length = task.terms.checkpoint_length
+    stretches: list[StretchScores] = [
+        score_stretch(
+            Stretch(task, market.family, steps, addresses, rounds[first : first + length]), rows
+        ).scores
+        for first in range(0, len(rounds), length)
+    ]
+    records = [each.record for each in rounds]
+    settled = settle(task, task_id=1, roster=addresses, records=records, stretches=stretches)
+    results = dict(zip(world.seats, settled.results, strict=True))
+    name_of = {seat.address: name for name, seat in world.seats.items()}
+    theta = theta_of(task, world.state)
+    return Outcome(
+        r2=judge(task, market.family, theta, market.test).r2,
+        shares={name: result.share_wad / 1e18 for name, result in results.items()},
+        scores={name: result.score_pico / 1e12 for name, result in results.items()},
+        judged={name_of[who]: when for who, when in world.history.judged_out.items()},
+        excluded=_excluded(records, name_of),
+    )
+
+
+def _excluded(
+    records: Sequence[RoundRecord], name_of: Mapping[str, str]
+) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for record in records:
+        for each in record.exclusions:
+            if each.reason not in ("judged", "missing"):
+                of = found.setdefault(name_of[each.contributor], {})
+                of[each.reason] = of.get(each.reason, 0) + 1
+    return found
+
+
+def _signature(key: bytes, message: bytes) -> bytes:
+    """Keyed hashes, 96 bytes: what BLS signs is measured elsewhere."""
+    return hashlib.sha512(key + message).digest() + hashlib.sha256(message + key).digest()
