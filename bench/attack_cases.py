@@ -14,6 +14,7 @@ from bench.attack_strategies import (
     claim,
     claim_rivals,
     copy,
+    first_sum,
     flipped_labels,
     inner_product,
     little_is_enough,
@@ -25,9 +26,10 @@ from bench.attack_strategies import (
     old_sum,
     public_gradient,
     times,
+    times_at_first,
     unseen,
 )
-from bench.attack_world import Attack, Seat, Send
+from bench.attack_view import Attack, Seat, Send
 from valuation.private_rows import PrivateRows
 
 HONEST = times(1.0)
@@ -117,12 +119,12 @@ def _account(
     return Case(name, setting, (ACCOUNT,), survey, train, first=first)
 
 
-def _bound(length: float, sign: float = 1.0) -> Send:
-    return unseen(length, of_bound=True, sign=sign)
+def _bound(length: float, *signs: float, steepest: bool = False) -> Send:
+    return unseen(length, of_bound=True, signs=signs or (1.0, -1.0), steepest=steepest)
 
 
-def _median(length: float, sign: float = 1.0) -> Send:
-    return unseen(length, of_bound=False, sign=sign)
+def _median(length: float, *signs: float) -> Send:
+    return unseen(length, of_bound=False, signs=signs or (1.0, -1.0))
 
 
 CASES = (
@@ -140,6 +142,7 @@ CASES = (
     _poison("pair +v -v, 95 % of the norm bound", _bound(0.95), nothing),
     _poison("pair +v -v, 5 % of the norm bound", _bound(0.05), nothing),
     _poison("pair +v -v, a median update long", _median(1.0), nothing),
+    _poison("both +v, steepest, the norm bound", _bound(1.0, 1.0, 1.0, steepest=True), nothing),
     _account("noise", "free", noise, noise),
     _account("noise, no survey", "free", noise),
     _account("noise, claims a tenth", "free", noise, claim(0.1)),
@@ -156,16 +159,20 @@ CASES = (
     _account("sum of the round before", "fresh", old_sum(1.0)),
     _account("sum of the round before x .3", "fresh", old_sum(0.3)),
     _account("sum of the round before x .3, claims a tenth", "fresh", old_sum(0.3), claim(0.1)),
+    _account("sum of the first round x .3", "fresh", first_sum(0.3)),
+    _account("sum of the first round x .1", "fresh", first_sum(0.1)),
     _account("lone +v, the norm bound", "lone", _bound(1.0)),
     _account("lone +v, 5 % of the norm bound", "lone", _bound(0.05)),
     _account("lone +v, a median update long", "lone", _median(1.0)),
     _account("lone -v, a median update long", "lone", _median(1.0, -1.0)),
+    _account("lone +v, steepest, the norm bound", "lone", _bound(1.0, steepest=True)),
     Case("4th x 2", "member", ("4",), HONEST, times(2.0)),
     Case("4th x 5", "member", ("4",), HONEST, times(5.0)),
     Case("4th x 2, survey too", "member", ("4",), times(2.0), times(2.0)),
     Case("4th x 5, survey too", "member", ("4",), times(5.0), times(5.0)),
     Case("7th x 2", "member", ("7",), HONEST, times(2.0)),
     Case("7th x 5, survey too", "member", ("7",), times(5.0), times(5.0)),
+    Case("4th x 2 in 3 rounds", "member", ("4",), HONEST, times_at_first(2.0, 3)),
     Case("rows of the 4th twice", "member", ("4",), rows_twice=True),
     Case("4th in 2", "split", ("4",), parts=2),
     Case("4th in 4", "split", ("4",), parts=4),

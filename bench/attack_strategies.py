@@ -14,8 +14,13 @@ from typing import cast
 import numpy as np
 
 from bench.attack_market import Floats
-from bench.attack_world import Send, View
+from bench.attack_view import Send, View
+from rounds.phases import training_round
+from valuation.kernel import KernelFamily
 from valuation.private_rows import PrivateRows
+
+POWERS = 6
+"""Of the power iteration of each round."""
 
 Told = Callable[[View, str], Floats]
 """A `Send` that never sends nothing."""
@@ -34,6 +39,16 @@ def noise(view: View, name: str) -> Floats:
 def times(factor: float) -> Send:
     """One's own sum, multiplied before the noise."""
     return lambda view, name: view.fresh(name, factor * view.own(name))
+
+
+def times_at_first(factor: float, rounds: int) -> Send:
+    """One's own sum, multiplied before the noise in the first training rounds alone."""
+
+    def send(view: View, name: str) -> Floats:
+        early = training_round(view.market.task, view.number) <= rounds
+        return view.fresh(name, (factor if early else 1.0) * view.own(name))
+
+    return send
 
 
 def claim(share: float) -> Told:
@@ -170,13 +185,29 @@ def old_sum(factor: float) -> Send:
     return send
 
 
-def unseen(length: float, *, of_bound: bool, sign: float = 1.0) -> Send:
-    """The sum that the training round before published, less what the public rows will see of it
-    in any judgement to come, under fresh noise. The first attacker sends +v, the second -v.
+def first_sum(factor: float) -> Send:
+    """The sum that the first training round published, in every later one, under fresh noise."""
+
+    def send(view: View, name: str) -> Floats:
+        if not view.before.any():
+            return noise(view, name)
+        first = next(sent["sum"] for sent in view.earlier if len(sent["sum"]) == len(view.before))
+        return view.fresh(name, factor * first)
+
+    return send
+
+
+def unseen(
+    length: float, *, of_bound: bool, signs: tuple[float, ...] = (1.0, -1.0), steepest: bool = False
+) -> Send:
+    """A direction less what the public rows will see of it in any judgement to come, under fresh
+    noise. The first attacker sends it with the first sign, the second with the second.
 
     Args:
-        length: of v, in the norm that `max_units` allows, or in medians of the updates of the
-            round before.
+        length: in the norm that `max_units` allows, or in medians of the updates of the round
+            before.
+        steepest: the direction that moves most what the model predicts at synthetic rows all over
+            the map; else the sum that the training round before published.
     """
 
     def send(view: View, name: str) -> Floats:
@@ -190,29 +221,54 @@ def unseen(length: float, *, of_bound: bool, sign: float = 1.0) -> Send:
             reach = float(np.median([np.linalg.norm(each) for each in others]))
         first = view.attackers[0]
         if ("direction", view.number) not in view.kept:
-            hidden = _hidden(view, first, before)
-            view.kept["direction", view.number] = hidden / np.linalg.norm(hidden)
+            found = _steepest(view, first) if steepest else _hidden(view, first, before)
+            view.kept["direction", view.number] = found / np.linalg.norm(found)
         direction = cast(Floats, view.kept["direction", view.number])
-        towards = sign if name == first else -sign
+        towards = signs[view.attackers.index(name)]
         return view.fresh(name, towards * length * reach * direction)
 
     return send
 
 
+def _steepest(view: View, name: str) -> Floats:
+    """By power iteration from the direction of the round before, or from a drawn one."""
+    family, steps = view.market.family, view.steps()
+    assert isinstance(family, KernelFamily)
+    rows, voice = family.survey_rows()[0], list(view.seats).index(name)
+    kept = view.kept.get(("direction", view.number - 1))
+    direction = view.fresh(name, np.zeros(view.release.length))
+    if kept is not None:
+        direction = cast(Floats, kept)
+    for _ in range(POWERS):
+        weighed = steps.weigh(direction[None, :] / np.linalg.norm(direction), (voice,))
+        _, moved = steps.back(weighed, number=view.number)  # J^-1 is symmetric
+        _, pulled = steps.back(moved @ rows.T @ rows, number=view.number)
+        direction = _hidden(view, name, steps.weigh(pulled, (voice,))[0])
+    return direction
+
+
 def _hidden(view: View, name: str, vector: Floats) -> Floats:
     """A vector less all that can be seen of it in later judgements, in the weight of `name`."""
-    if "seen" not in view.kept:
-        view.kept["seen"] = _seen(view, name)
-    later = cast(dict[int, list[Floats]], view.kept["seen"]).get(view.number)
-    if later is None:
-        return vector
-    rows = np.vstack(later)
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    felt = values > 1e-14 * values[-1]
-    basis = (vectors[:, felt] / np.sqrt(values[felt])).T @ rows
+    if ("seen", view.number) not in view.kept:
+        view.kept["seen", view.number] = _basis(view, name)
+    basis = cast(Floats, view.kept["seen", view.number])
     for _ in range(2):
         vector = vector - basis.T @ (basis @ vector)
     return vector
+
+
+def _basis(view: View, name: str) -> Floats:
+    """float64[r, d], orthonormal: all that is seen of an update of this round."""
+    if "seen" not in view.kept:
+        view.kept["seen"] = _seen(view, name)
+    later = cast(dict[int, list[Floats]], view.kept["seen"]).pop(view.number, None)
+    if later is None:
+        return np.zeros((0, view.release.length))
+    rows = np.vstack(later)
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    felt = values > 1e-14 * values[-1]
+    basis: Floats = (vectors[:, felt] / np.sqrt(values[felt])).T @ rows
+    return basis
 
 
 def _seen(view: View, name: str) -> dict[int, list[Floats]]:

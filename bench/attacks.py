@@ -7,7 +7,7 @@ California, a drafted task at epsilon 8, ten contributors by geography (`bench.a
 whom 1 is the largest. In a setting `poison` the 4th and the 7th attack, and the eight others are
 compared with a task of those eight alone; an `account` without rows of its own joins ten honest
 ones; `member`, `split` and `cartel` are honest contributors who try to earn more than by being
-honest, all against a task of ten honest ones. The worst seed counts. Every case is a whole task.
+honest, all against a task of ten honest ones. Every case is a whole task.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def measure(cases: Sequence[Case], seeds: Sequence[int]) -> list[Found]:
 
 
 def rows(seeds: Sequence[int] = (0, 1, 2), cases: Sequence[Case] = CASES) -> list[Row]:
-    """Every case against its bars, by its worst seed."""
+    """Every case against its bars."""
     return rows_of(measure(cases, seeds))
 
 
@@ -128,7 +128,9 @@ def rows_of(found: Sequence[Found]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Held:
-    """A number that is held against a bar: at most where `most`, else at least; None states it."""
+    """A number that is held against a bar, None stating it: at most where `most`, else at least.
+    The worst seed counts, or the `mean` of all where noise of one's own decides more than what
+    one does."""
 
     what: str
     value: Callable[[Found], float]
@@ -137,22 +139,28 @@ class Held:
     unit: str
     bar: float | None
     most: bool
+    mean: bool = False
 
     def row(self, case: Case, seeds: Sequence[Found]) -> Row:
-        """Of the worst seed."""
+        """Of all seeds of a case."""
         worst = (max if self.most else min)(seeds, key=self.value)
-        value = self.value(worst)
+        counted = seeds if self.mean else [worst]
+        value = _mean(self.value, counted)
         sign = "<=" if self.most else ">="
         holds = self.bar is None or (value <= self.bar if self.most else value >= self.bar)
         return {
             "name": f"{case.name}: {self.what}",
-            "ours": self.ours(worst),
-            "peer": self.peer(worst),
+            "ours": _mean(self.ours, counted),
+            "peer": _mean(self.peer, counted),
             "value": value,
             "unit": self.unit,
             "bar": "stated" if self.bar is None else f"{sign} {self.bar:g}",
             "holds": holds,
         }
+
+
+def _mean(number: Callable[[Found], float], of: Sequence[Found]) -> float:
+    return float(np.mean([number(each) for each in of]))
 
 
 def _income(bar: float | None) -> Held:
@@ -176,6 +184,7 @@ def _gain(what: str, bar: float) -> Held:
         "of honest pay",
         bar,
         most=True,
+        mean=True,
     )
 
 
