@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dao.cid import blob_ref
 from dao.records import Position, Receipt, ReceiptBody, RoundRecord, StretchScores, Task
 from demo.forecast import TrainedRound, made_up_account
+from rounds.own_parts import OwnParts
 from rounds.phases import event_of
 from rounds.score import score_stretch
 from rounds.settle import Settlement, settle
@@ -87,6 +88,7 @@ class Scoring:
         self._roster = tuple(made_up_account(place) for place in range(contributors))
         # Of a receipt scores read whose it is, and nothing else: one serves all rounds.
         self._receipts = tuple(self._receipt(account) for account in self._roster)
+        self._own = OwnParts(task, family, steps, self._roster)
         self._stretch: list[ScoredRound] = []
         self._scored: list[StretchScores] = []
 
@@ -157,7 +159,8 @@ class Scoring:
 
     def _score(self) -> None:
         rounds = tuple(self._stretch)
-        stretch = Stretch(self._task, self._family, self._steps, self._roster, rounds)
+        own = self._own.of(rounds)
+        stretch = Stretch(self._task, self._family, self._steps, self._roster, rounds, own)
         scored = score_stretch(stretch, self._rows)
         self._scored.append(scored.scores)
         self._stretch = []

@@ -25,10 +25,11 @@ from dao.records import (
 )
 from rounds.calibration_summary import CalibrationSummary
 from rounds.card import CardInput, SealedRows, check_card, make_card
+from rounds.own_parts import stretches_of
 from rounds.rules import steps_of
 from rounds.score import JudgedOn, judging_rows, score_stretch, surveys_of
 from rounds.settle import check_scores, check_stretches, settle
-from rounds.stretch import ScoredRound, Stretch
+from rounds.stretch import ScoredRound
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
 from valuation.rows import check_frame, parse_csv
@@ -128,15 +129,16 @@ def _scores(
     """Of every stretch; with a record, whom it dropped is dropped."""
     surveys = surveys_of(given.task, [each for stretch in given.stretches for each in stretch])
     steps = steps_of(given.task, given.family, given.roster, surveys)
+    stretches = stretches_of(given.task, given.family, steps, given.roster, given.stretches)
     known = () if recorded is None else recorded.stretches
     return tuple(
         score_stretch(
-            Stretch(given.task, given.family, steps, given.roster, rounds),
+            stretch,
             rows,
             dropped=known[index].dropped if index < len(known) else None,
             place=f"score report, stretches[{index}].",
         ).scores
-        for index, rounds in enumerate(given.stretches)
+        for index, stretch in enumerate(stretches)
     )
 
 

@@ -20,9 +20,8 @@ from dao.records import Receipt, RoundRecord, Task
 from privacy.engine import clipped_sum
 from privacy.mechanism import clip_norm
 from rounds.judge import judged_out_in, noise_updates
-from rounds.norm_clips import clipped_updates
-from rounds.phases import gradient_scale, kind_of, release_of
-from rounds.state import Floats, decode_state, decode_update, state_to_float, update_to_float
+from rounds.phases import gradient_scale, kind_of
+from rounds.state import Floats, decode_state, state_to_float
 from rounds.step import PUBLIC, Displacement, Steps
 from valuation.family import Family, JudgeRows
 
@@ -49,7 +48,7 @@ class ScoredRound:
             model=content[record.model.sha256],
             updates={
                 receipt.body.contributor: content[receipt.body.update.sha256]
-                for receipt in _heard_receipts(record)
+                for receipt in heard_receipts(record)
             },
         )
 
@@ -59,7 +58,8 @@ class Stretch:
     """The recorded rounds of one checkpoint, and what moves their model.
 
     `roster` is in the order that the chain froze; `steps` are those of `rounds.rules.steps_of`,
-    with the surveys of the task (`surveys_of`).
+    with the surveys of the task (`surveys_of`); `own` are the contributors' own parts in the rounds
+    of `training`, float64[K, d] each (`rounds.own_parts.stretches_of`).
     """
 
     task: Task
@@ -67,6 +67,7 @@ class Stretch:
     steps: Steps
     roster: Sequence[str]
     rounds: Sequence[ScoredRound]
+    own: Sequence[Floats]
 
     @property
     def training(self) -> list[ScoredRound]:
@@ -115,19 +116,7 @@ def _walked(stretch: Stretch, places: range) -> Floats:
     """float64[k, d]: how far some contributors, by their places in the roster, moved theta."""
     task, steps, training = stretch.task, stretch.steps, stretch.training
     place_of = {stretch.roster[place]: row for row, place in enumerate(places)}
-    sent = np.zeros((len(training), len(places), task.model.parameters))
-    for row, each in enumerate(training):
-        release = release_of(task, each.record.position.round)
-        named = {receipt.body.contributor for receipt in _heard_receipts(each.record)}
-        # All of them, in roster order: what is heard of one may hang on the others.
-        counted = {
-            address: decode_update(release, each.updates[address])
-            for address in stretch.roster
-            if address in named
-        }
-        heard = steps.hear(clipped_updates(counted, each.record.norm_clips))
-        for address in heard.keys() & place_of.keys():
-            sent[row, place_of[address]] = update_to_float(release, heard[address])
+    sent = np.stack([own[places.start : places.stop] for own in stretch.own])
     flat = sent.reshape(-1, task.model.parameters)
     weighed = steps.weigh(flat, [*places] * len(training)).reshape(sent.shape)
     moved = Displacement.zero(task, many=len(places))
@@ -139,7 +128,7 @@ def _walked(stretch: Stretch, places: range) -> Floats:
     return moved.phi
 
 
-def _heard_receipts(record: RoundRecord) -> list[Receipt]:
+def heard_receipts(record: RoundRecord) -> list[Receipt]:
     """Of those who count, and of whom the round's own judge took out after the step."""
     judged = [each.receipt for each in record.exclusions if each.reason == "judged"]
     return [*record.receipts, *(receipt for receipt in judged if receipt is not None)]
@@ -153,7 +142,7 @@ def _public_walk(stretch: Stretch) -> Floats:
         return np.zeros(task.model.parameters)
     for each in stretch.training:
         base = state_to_float(task, decode_state(task, each.base_state)[0])
-        gradient = _public_gradient(task, stretch.family, rows, base)
+        gradient = public_gradient(task, stretch.family, rows, base)
         weighed = stretch.steps.weigh(gradient[None, :], (PUBLIC,))
         moved = _advanced(stretch, moved, weighed, each)
     walked: Floats = moved.phi[0]
@@ -183,9 +172,9 @@ def noise_walk(stretch: Stretch) -> Floats:
     return moved.phi
 
 
-def _public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats) -> Floats:
-    """What the public rows would send in a round without noise, each row a unit of its own: the sum
-    of clipped gradients, times how often a unit is expected in the round's samples."""
+def public_gradient(task: Task, family: Family, rows: JudgeRows, theta: Floats) -> Floats:
+    """float64[d]: what the public rows would send in a round without noise, each row a unit of its
+    own: the sum of clipped gradients, times how often a unit is expected in the round's samples."""
     often = gradient_scale(task) / task.policy.public_n
     return often * clipped_sum(
         family.module(theta),

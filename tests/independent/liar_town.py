@@ -56,9 +56,9 @@ class Plan:
 
 PLANS = {
     # so many rows that some pass what noise alone may score, and are paid
-    "newton": Plan("kernel", "sum", 4, 240, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}),
+    "newton": Plan("kernel", "sum", 4, 560, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}),
     "wiener": Plan("kernel", "wiener", 2, 40, {1: "bad-signature", 2: "poison"}),
-    "adam": Plan("mlp", "sum", 3, 40, {1: "out-of-range", 2: "old copy", 3: "missing"}),
+    "adam": Plan("mlp", "sum", 3, 50, {1: "out-of-range", 2: "old copy", 3: "missing"}),
 }
 
 

@@ -13,6 +13,7 @@ from tests.independent import coalitions
 from tests.independent.facts import must
 from tests.independent.families import JudgingRows
 from tests.independent.judging import player_update
+from tests.independent.own_parts import Known
 from tests.independent.records import RoundDone, Walk
 from tests.independent.rows import Array
 from tests.independent.steps import Adam, Walked
@@ -43,7 +44,28 @@ def _public_gradient(walk: Walk, rows: JudgingRows, done: RoundDone) -> Array:
     return found
 
 
-def walk_stretch(walk: Walk, rounds: list[RoundDone], public: JudgingRows | None) -> Stretched:
+def own_parts(walk: Walk, public: JudgingRows | None) -> dict[int, list[Array]]:
+    """What of everybody's updates only its sender could know, by training round."""
+    known = Known(len(walk.accounts), walk.terms.record["model"]["parameters"])
+    found = {}
+    for done in walk.done:
+        if done.number > walk.terms.surveys:
+            scale = 2.0 ** -walk.terms.kind(done.number).bits
+            sent = {at: np.array(each, dtype=float) * scale for at, each in done.updates.items()}
+            counted = {
+                at: each for at, each in sent.items() if walk.accounts[at] not in done.fallen
+            }
+            gradient = None if public is None else _public_gradient(walk, public, done)
+            found[done.number] = known.own(counted, gradient)
+    return found
+
+
+def walk_stretch(
+    walk: Walk,
+    rounds: list[RoundDone],
+    public: JudgingRows | None,
+    parts: dict[int, list[Array]],
+) -> Stretched:
     """Displacements of a stretch."""
     rule, terms = walk.rule, walk.terms
     size, count = terms.record["model"]["parameters"], len(walk.accounts)
@@ -53,7 +75,7 @@ def walk_stretch(walk: Walk, rounds: list[RoundDone], public: JudgingRows | None
     for done in rounds:
         kind = terms.kind(done.number)
         for place in range(count):
-            own = np.array(done.updates.get(place, [0] * size), dtype=float) * 2.0**-kind.bits
+            own = parts[done.number][place]
             walked[place] = rule.advance(done.number, walked[place], own, done.after, place)
             if walk.accounts[place] in done.fallen:
                 walked[place] = Walked.zero(size)
@@ -182,13 +204,14 @@ def hold_stretches(
     walk: Walk, recorded: list[Any], judging: JudgingRows, public: JudgingRows | None
 ) -> None:
     """Hold the recorded stretches against scores recomputed from the rounds."""
+    parts = own_parts(walk, public)
     for stretch in recorded:
         place = f"score report, rounds {stretch['first_round']} to {stretch['last_round']}"
         ends = range(stretch["first_round"], stretch["last_round"] + 1)
         training = [each for each in walk.done if each.number > walk.terms.surveys]
         rounds = [each for each in training if each.number in ends]
         must(bool(rounds), place, "stretches without training are beyond this verifier")
-        game = Game(walk, judging, walk_stretch(walk, rounds, public))
+        game = Game(walk, judging, walk_stretch(walk, rounds, public, parts))
         scores, left = game.play(stretch, place)
         means, deviations = game.noise(left, rounds, ends[0])
         for name, values in (

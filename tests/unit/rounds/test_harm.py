@@ -14,6 +14,7 @@ from dao.errors import ReplayMismatch
 from rewards.shapley import quadratic_shapley
 from rounds.games import CurvedGame, QuadraticGame
 from rounds.harm import Harmless, drop_harmful
+from rounds.own_parts import stretches_of
 from rounds.score import score_stretch
 from rounds.stretch import ScoredRound, Stretch
 from tests.plain_scores import plain_scores
@@ -117,6 +118,9 @@ def test_promise_7_a_replay_follows_the_record_within_the_tolerance_and_no_furth
         _replayed([-50_000], [0, 0])
 
 
+LOUD = 250.0
+
+
 def _truth(world: World) -> np.ndarray:
     found: np.ndarray = np.linalg.lstsq(*world.rows[world.addresses[0]], rcond=None)[0]
     return found
@@ -133,20 +137,20 @@ def _scored(world: World) -> tuple[Stretch, JudgeRows]:
     random = np.random.default_rng(99)
     inputs = random.normal(size=(60, world.family.width))
     rows = JudgeRows(inputs, np.zeros(60), inputs @ _truth(world))
-    return Stretch(world.task, world.family, world.steps(), world.addresses, rounds), rows
+    parts = stretches_of(world.task, world.family, world.steps(), world.addresses, [rounds])
+    return next(parts), rows
 
 
-@pytest.mark.parametrize("hidden", [0, 3], ids=["kernel", "mlp"])
-def test_accounts_that_cancel_each_other_out_are_left_out_of_a_played_task(hidden: int) -> None:
-    """The last two send each other's contrary, as long as the norm bound lets them: the model stays
-    as it is, and the others score as among themselves."""
-    options = {"contributors": 6, "width": 6, "rows": 300, "public_n": 1_200, "hidden": hidden}
-    world = make_world(**options)
+def _cancelling(*, width: int = 6, hidden: int = 0) -> World:
+    """The last two of six send each other's contrary, as long as the norm bound lets them: so the
+    model stays as it is."""
+    world = make_world(contributors=6, width=width, rows=300, public_n=1_200, hidden=hidden)
     one, other = world.addresses[-2:]
-    loud = 100.0 * np.random.default_rng(7).normal(size=world.task.model.parameters)
+    loud = np.random.default_rng(7).normal(size=world.task.model.parameters)
     if not hidden:  # what they send is of no use to anybody
         truth = _truth(world)
         loud -= truth * (truth @ loud) / (truth @ truth)
+    loud *= LOUD / np.linalg.norm(loud)
 
     def pair(number, answers):
         for address, sign in ((one, 1.0), (other, -1.0)):
@@ -156,7 +160,12 @@ def test_accounts_that_cancel_each_other_out_are_left_out_of_a_played_task(hidde
         return answers
 
     world.answer_hook = pair
-    world.play(3)
+    return world
+
+
+def test_accounts_that_cancel_each_other_out_are_left_out_of_a_played_task() -> None:
+    """The others score as among themselves."""
+    world = _cancelling().play(3)
     assert all(len(record.receipts) == 6 for record in world.records), "nobody was excluded"
     stretch, rows = _scored(world)
     scores = score_stretch(stretch, rows).scores
@@ -166,3 +175,12 @@ def test_accounts_that_cancel_each_other_out_are_left_out_of_a_played_task(hidde
     assert again == scores
     with pytest.raises(ReplayMismatch, match=r"dropped\[0\]"):
         score_stretch(stretch, rows, dropped=())
+
+
+def test_each_of_two_that_cancel_each_other_out_is_known_from_the_other() -> None:
+    """From the second round on neither sends anything that is its own, but noise."""
+    world = _cancelling(width=24, hidden=8).play(4)
+    (stretch, _) = _scored(world)
+    first, *later = (np.linalg.norm(own[4:], axis=1) for own in stretch.own)
+    assert (first > 0.9 * LOUD).all()
+    assert all((each < 0.2 * first).all() for each in later)

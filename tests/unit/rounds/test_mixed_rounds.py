@@ -44,6 +44,23 @@ def _sent(world: World, number: int) -> np.ndarray:
     return np.stack([decode_update(release, updates[name]) for name in world.addresses])
 
 
+def _heard(world: World, number: int) -> np.ndarray:
+    """float64[K, d]: what the step took, of who was not judged out before."""
+    release = release_of(world.task, number)
+    gone = {
+        each.contributor
+        for record in world.records[: number - 1]
+        for each in record.exclusions
+        if each.reason == "judged"
+    }
+    sent = dict(zip(world.addresses, _sent(world, number), strict=True))
+    heard = world.steps().hear({name: u for name, u in sent.items() if name not in gone})
+    found = np.zeros((len(sent), release.length))
+    for name, update in heard.items():
+        found[world.addresses.index(name)] = update * 2.0**-release.grid_bits
+    return found
+
+
 def _theta(world: World, state: bytes) -> np.ndarray:
     return state_to_float(world.task, decode_state(world.task, state)[0])
 
@@ -90,14 +107,17 @@ def _of_sum(aggregation: Aggregation) -> dict[str, object]:
 @pytest.mark.parametrize("hidden", [0, 3], ids=["newton", "adam"])
 def test_scores_follow_the_steps_as_they_were_taken(hidden: int) -> None:
     """From the first round on everybody's move is the displacement that the rounds kept, also where
-    the judge took some out whose updates were mixed with theirs: more than are tolerated."""
+    the judge took some out whose updates were mixed with theirs: more than are tolerated. Whole
+    updates are taken for their senders' own here."""
     judged = {"judge_rounds": (2,), "judge_noise_factor_micro": 10**6, "noise_players": 4}
     sizes = {"hidden": hidden, "width": 6, "rows": 600, "public_n": 4200}
     world = _world(harmful=(1, 3), times=2, tolerated=1, **sizes, **judged).play(3)
     assert not world.records[0].exclusions
     fallen = [each.contributor for each in world.records[1].exclusions if each.reason == "judged"]
     assert fallen == [world.addresses[1], world.addresses[3]]
-    stretch = Stretch(world.task, world.family, world.steps(), world.addresses, _scored(world))
+    own = [_heard(world, number) for number in (1, 2, 3)]
+    rounds = _scored(world)
+    stretch = Stretch(world.task, world.family, world.steps(), world.addresses, rounds, own)
     moves = stretch_moves(stretch)
     for name, moved in zip(world.addresses, moves.members, strict=True):
         kept = world.history.displacements.get(name)

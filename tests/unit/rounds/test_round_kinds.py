@@ -8,11 +8,12 @@ import pytest
 
 from dao.errors import ReplayMismatch, TaskError
 from dao.records import Calibration
+from rounds.own_parts import stretches_of
 from rounds.phases import event_of, kind_of, release_of, training_round
 from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
 from rounds.score import score_stretch
 from rounds.settle import settle
-from rounds.stretch import ScoredRound, Stretch
+from rounds.stretch import ScoredRound
 from tests.unit.rounds.round_world import World, blob_ref, make_world, verify
 
 CALIBRATION = Calibration(
@@ -133,9 +134,8 @@ def test_histogram_rounds_score_nothing_and_cost_nothing_on_top_of_training() ->
 
     def scores(part: list[ScoredRound]) -> tuple[int, ...]:
         steps = world.steps()
-        scored = score_stretch(
-            Stretch(world.task, world.family, steps, world.addresses, part), rows
-        )
+        (of_part,) = stretches_of(world.task, world.family, steps, world.addresses, [part])
+        scored = score_stretch(of_part, rows)
         return scored.scores.scores_pico
 
     assert scores(stretch) == scores(stretch[1:-1])

@@ -13,10 +13,12 @@ from privacy.engine import clipped_sum
 from rewards.shapley import EXACT_PLAYERS
 from rounds.coalition import module_outputs
 from rounds.judge import noise_updates
+from rounds.own_parts import stretches_of
 from rounds.phases import release_of
 from rounds.score import judging_rows, score_stretch
 from rounds.state import decode_state, decode_update, state_to_float, update_to_float
 from rounds.stretch import ScoredRound, Stretch, stretch_moves
+from tests.independent.own_parts import Known
 from tests.plain_scores import plain_scores
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import JudgeRows, Prepared
@@ -33,9 +35,29 @@ def scored_rounds(world: World) -> list[ScoredRound]:
 
 
 def _stretch(world: World, rounds: list[ScoredRound] | None = None) -> Stretch:
-    """Of all rounds played, or of some."""
-    rounds = scored_rounds(world) if rounds is None else rounds
-    return Stretch(world.task, world.family, world.steps(), world.addresses, rounds)
+    """Of all rounds played, or of the last of them."""
+    played = scored_rounds(world)
+    before = [] if rounds is None else played[: len(played) - len(rounds)]
+    parts = (before, played if rounds is None else rounds)
+    return [*stretches_of(world.task, world.family, world.steps(), world.addresses, parts)][1]
+
+
+def _own_parts(world: World) -> dict[int, dict[str, np.ndarray]]:
+    """What of each counted update only its sender could know, by round."""
+    found, known = {}, Known(len(world.addresses), world.task.model.parameters)
+    for each in scored_rounds(world):
+        t = each.record.position.round
+        counted = [receipt.body.contributor for receipt in each.record.receipts]
+        sent = {world.addresses.index(name): _update(world, each, name) for name in counted}
+        public = _public_gradient(world, each.base_state) if world.family.judge else None
+        own = known.own(sent, public)
+        found[t] = {name: own[world.addresses.index(name)] for name in counted}
+    return found
+
+
+def _update(world: World, each: ScoredRound, name: str) -> np.ndarray:
+    release = release_of(world.task, each.record.position.round)
+    return update_to_float(release, decode_update(release, each.updates[name]))
 
 
 def _sealed(world: World, rows: int = 50) -> JudgeRows:
@@ -68,7 +90,8 @@ def _retrained(
 ) -> np.ndarray:
     """theta after the stretch had only `members`, the public rows, and perhaps a noise player sent
     updates (by round): the plain recursion on floats, not rounded, with the recorded second
-    moments."""
+    moments. What everybody could know of the others' updates stays."""
+    parts = _own_parts(world)
     task, vectors = world.task, world.family.optimiser_vectors()
     state = state_to_float(task, decode_state(task, rounds[0].base_state))
     theta = state[0]
@@ -77,10 +100,10 @@ def _retrained(
         t = each.record.position.round
         total = _public_gradient(world, each.base_state)
         for receipt in each.record.receipts:
-            if receipt.body.contributor in members:
-                release = release_of(task, t)
-                update = decode_update(release, each.updates[receipt.body.contributor])
-                total = total + update_to_float(release, update)
+            name = receipt.body.contributor
+            total = total + _update(world, each, name)
+            if name not in members:
+                total = total - parts[t][name]
         if noise is not None:
             total = total + noise[t]
         n, eta = task.policy.public_n, task.optimiser.eta_micro[t - 1] / 1e6

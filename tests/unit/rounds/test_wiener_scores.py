@@ -14,12 +14,14 @@ import rounds.stretch
 from privacy.engine import clipped_sum
 from rewards.shapley import shapley_by_definition
 from rounds.judge import noise_updates
+from rounds.own_parts import stretches_of
 from rounds.phases import kind_of
 from rounds.rules import noise_voices, steps_of
 from rounds.score import score_stretch, surveys_of
 from rounds.state import theta_of
 from rounds.step import PUBLIC, Displacement
 from rounds.stretch import ScoredRound, Stretch, stretch_moves
+from tests.independent.own_parts import Known
 from tests.plain_scores import plain_scores
 from tests.unit.rounds.wiener_world import (
     CONTRIBUTORS,
@@ -72,7 +74,37 @@ def rounds_of(world: WienerWorld) -> list[ScoredRound]:
 def stretch_of(world: WienerWorld, part: slice) -> Stretch:
     task, rounds = world.task, rounds_of(world)
     steps = steps_of(task, world.family, world.addresses, surveys_of(task, rounds))
-    return Stretch(task, world.family, steps, world.addresses, rounds[part])
+    parts = (rounds[: part.start], rounds[part])
+    return [*stretches_of(task, world.family, steps, world.addresses, parts)][1]
+
+
+def own_parts(world: WienerWorld) -> dict[int, list[np.ndarray]]:
+    """What of everybody's updates only its sender could know, by training round."""
+    task, known = world.task, Known(CONTRIBUTORS, world.task.model.parameters)
+    found = {}
+    for each in rounds_of(world):
+        number = each.record.position.round
+        if kind_of(task, number) == "train":
+            sent = {
+                place: np.frombuffer(each.updates[name], "<i8") / 2.0**task.model.update_grid_bits
+                for place, name in enumerate(world.addresses)
+                if name in each.updates
+            }
+            found[number] = known.own(sent, public_gradient(world, each))
+    return found
+
+
+def public_gradient(world: WienerWorld, each: ScoredRound) -> np.ndarray:
+    rows = world.family.judge_rows()
+    return clipped_sum(
+        world.family.module(theta_of(world.task, each.base_state)),
+        rows.inputs,
+        rows.residual,
+        np.arange(len(rows.residual)),
+        clip_norm=world.task.policy.clip_norm_nano / 1e9,
+        max_rows=1,
+        huber=None,
+    )
 
 
 def trained_again(
@@ -82,29 +114,24 @@ def trained_again(
     members: frozenset[int],
     *,
     noise: int | None = None,
+    known_stays: bool = True,
 ) -> np.ndarray:
     """theta after the stretch had only `members`, the public rows and perhaps one noise player
-    sent updates. What public rows send follows from the recorded models."""
-    task, family = world.task, world.family
+    sent updates. What public rows send follows from the recorded models; what everybody could know
+    of the others' updates stays, unless they are to be as if they had never sent anything."""
+    task, parts = world.task, own_parts(world) if known_stays else {}
     theta = theta_of(task, rounds[0].base_state)
-    rows = family.judge_rows()
     for each in rounds:
         number = each.record.position.round
         if kind_of(task, number) != "train":
             continue
-        weighed = rule.public * clipped_sum(
-            family.module(theta_of(task, each.base_state)),
-            rows.inputs,
-            rows.residual,
-            np.arange(len(rows.residual)),
-            clip_norm=task.policy.clip_norm_nano / 1e9,
-            max_rows=1,
-            huber=None,
-        )
-        for place in members:
-            if world.addresses[place] in each.updates:
-                sent = np.frombuffer(each.updates[world.addresses[place]], "<i8")
-                weighed = weighed + rule.weights[place] @ (sent / 2.0**task.model.update_grid_bits)
+        weighed = rule.public * public_gradient(world, each)
+        for place, name in enumerate(world.addresses):
+            if name in each.updates:
+                sent = np.frombuffer(each.updates[name], "<i8") / 2.0**task.model.update_grid_bits
+                if place not in members:
+                    sent = sent - parts[number][place] if known_stays else 0.0 * sent
+                weighed = weighed + rule.weights[place] @ sent
         if noise is not None:
             hum = noise_updates(task, task.digest(), round_number=number)[noise]
             weighed = weighed + rule.weights[noise % CONTRIBUTORS] @ hum
@@ -291,13 +318,16 @@ def test_the_judge_s_scores_are_those_of_models_without_a_contributor(
         rounds = rounds_of(world)[:number]
 
         def coalition(members: frozenset[int], rounds=rounds) -> float:
-            return value(trained_again(world, silent, rounds, members), rows)
+            return value(trained_again(world, silent, rounds, members, known_stays=False), rows)
 
         slow = shapley_by_definition(coalition, CONTRIBUTORS)
         found = [each.score_pico / 1e12 for each in record.judgements]
         assert found == pytest.approx(slow, abs=1e-8)
         alone = [
-            value(trained_again(world, silent, rounds, frozenset(), noise=player), rows)
+            value(
+                trained_again(world, silent, rounds, frozenset(), noise=player, known_stays=False),
+                rows,
+            )
             - coalition(frozenset())
             for player in range(NOISE_PLAYERS)
         ]
@@ -326,7 +356,7 @@ def test_who_is_judged_out_is_taken_back_as_if_it_had_never_sent_anything(
     assert world.history.judged_out == {enemy: 3}
     others = frozenset(range(CONTRIBUTORS)) - {2}
     silent = PlainRule(rule.j, rule.weights, 0.0, rule.prior)
-    without = trained_again(world, silent, rounds_of(world), others)
+    without = trained_again(world, silent, rounds_of(world), others, known_stays=False)
     np.testing.assert_allclose(theta_of(world.task, world.state), without, atol=4 * 2.0**-30)
     phis = [each.phi for each in world.history.displacements.values()]
     np.testing.assert_allclose(np.sum(phis, axis=0), without, atol=4 * 2.0**-30)
