@@ -48,6 +48,19 @@ def test_a_receipt_of_another_place_is_refused_and_the_place_named(
     assert f"round 2, receipts[1].body.position.{name}: recorded {ELSEWHERE[name]}" in product
 
 
+def test_a_receipt_that_should_not_count_is_named_before_the_scores_that_follow_from_it(
+    newton: Federation, judges: Any
+) -> None:
+    """Round 2 is judged, and without this update everybody's score is another one."""
+    forger = Forger(newton)
+    assert forger.document("record 2")["judgements"]
+    path = ("receipts", 1, "body", "event", "clip_norm_nano")
+    forged = forger.forge("record 2", (path, 12345))
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    assert verifier
+    assert "round 2, receipts[1].body.event: recorded counted" in product
+
+
 @pytest.mark.parametrize(
     ("document", "version"),
     [
