@@ -29,7 +29,7 @@ from bench.attack_strategies import (
     times_at_first,
     unseen,
 )
-from bench.attack_view import Attack, Seat, Send
+from bench.attack_view import Attack, Part, Seat, Send
 from valuation.private_rows import PrivateRows
 
 HONEST = times(1.0)
@@ -69,7 +69,10 @@ def seats_of(case: Case, market: Market) -> list[Seat]:
     if case.setting == "split":
         place = int(case.names[0]) - 1
         parts = _parts(seats[place].rows, case.parts, market.seed)
-        split = [Seat(f"{seats[place].name}.{k}", rows) for k, rows in enumerate(parts)]
+        name = seats[place].name
+        split = [
+            Seat(f"{name}.{k}", rows, Part(name, k, case.parts)) for k, rows in enumerate(parts)
+        ]
         return seats[:place] + split + seats[place + 1 :]
     if case.rows_twice:
         return [

@@ -8,14 +8,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import hadamard
 
 from bench.attack_market import Floats, Market, Silence, update_of
 from privacy.mechanism import Release
-from privacy.noise import SeededNoise
+from privacy.noise import NoiseSource, SeededNoise
 from rounds.phases import RoundKind, kind_of, release_of
 from rounds.rules import steps_of
 from rounds.step import Steps
 from valuation.private_rows import PrivateRows
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of some accounts of one contributor. Their noise is independent and as loud as it must
+    be, yet adds up to a multiple of what the contributor draws as a whole: so it is what they do,
+    and not another draw, by which their pay differs from its."""
+
+    of: str
+    place: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class MixedNoise:
+    """A sum of independent sources whose squared weights add up to 1."""
+
+    sources: tuple[NoiseSource, ...]
+    weights: Floats
+    seeded: bool = True
+
+    def gaussian(self, n: int) -> Floats:
+        """n samples of N(0, 1)."""
+        drawn = np.stack([source.gaussian(n) for source in self.sources])
+        mixed: Floats = self.weights @ drawn
+        return mixed
 
 
 @dataclass(frozen=True)
@@ -24,6 +51,15 @@ class Seat:
 
     name: str
     rows: PrivateRows | None
+    part: Part | None = None
+
+    def noise(self, market: Market, number: int) -> NoiseSource:
+        """Of its own in each round, and the same in every task of a seed."""
+        if self.part is None:
+            return _noise(market, self.name, number)
+        names = [self.part.of, *(f"{self.part.of}/{k}" for k in range(1, self.part.parts))]
+        signs = hadamard(self.part.parts)[self.part.place] / np.sqrt(self.part.parts)
+        return MixedNoise(tuple(_noise(market, name, number) for name in names), signs)
 
     @property
     def address(self) -> str:
@@ -89,7 +125,7 @@ class View:
 
     def fresh(self, name: str, vector: Floats) -> Floats:
         """A vector under the noise that the task asks for."""
-        noise = SeededNoise(f"attacks {self.market.seed} {name} {self.number}".encode())
+        noise = self.seats[name].noise(self.market, self.number)
         noisy: Floats = vector + self.release.deviation * noise.gaussian(self.release.length)
         return noisy
 
@@ -105,3 +141,7 @@ class Attack:
 
     survey: Send
     train: Send
+
+
+def _noise(market: Market, name: str, number: int) -> SeededNoise:
+    return SeededNoise(f"attacks {market.seed} {name} {number}".encode())

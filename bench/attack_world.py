@@ -20,7 +20,6 @@ from dao.cid import blob_ref
 from dao.records import BlobRef, Position, Receipt, ReceiptBody, RoundRecord, StretchScores
 from demo.forecast import judge
 from privacy.mechanism import encode_update
-from privacy.noise import SeededNoise
 from rounds.close import CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
@@ -92,7 +91,7 @@ def _vectors(
     sent: dict[str, Floats] = {}
     for name, seat in asked.items():
         if name not in names and seat.rows is not None:
-            noise = SeededNoise(f"attacks {market.seed} {name} {number}".encode())
+            noise = seat.noise(market, number)
             sent[name] = update_of(market, seat.rows, theta, number, noise)
     view = View(
         market=market,
