@@ -15,7 +15,8 @@ def payouts_down(
 ) -> tuple[int, ...]:
     """budget * s_i / sum of s_j, rounded down, over those with a score above their threshold.
 
-    Others get 0. The sum never passes the budget; what rounding leaves (less than one wei a
+    Others get 0. The sum never passes the budget: each is at most budget * s_i / sum of s_j in
+    exact fractions, and those add up to the budget. What rounding leaves (less than one wei a
     contributor) is not paid. RecordError where a threshold or the budget is negative.
     """
     if min(thresholds_pico, default=0) < 0 or budget_wei < 0:

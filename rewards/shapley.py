@@ -3,9 +3,10 @@
 
 Zero-fill: a coalition's model is the base plus the sum of its members' displacements; who is not
 in it counts as zero, and the public N stays the divisor. Then the value of a linear model is a
-quadratic form and the Shapley value has a closed form (`quadratic_shapley`). Other models are
-enumerated (`exact_shapley`) or sampled (`sampled_shapley`). `shapley_by_definition` is the slow
-reference that all are tested against.
+quadratic form and the Shapley value has a closed form (`quadratic_shapley`, or `gram_shapley` of
+one Gram matrix). Other models are enumerated (`exact_shapley`, or `table_shapley` of values already
+known) or sampled (`sampled_shapley`). `shapley_by_definition` is the slow reference that all are
+tested against.
 
 Source: Shapley, "A Value for n-Person Games", 1953; sampling by permutations with their reverse:
 Mitchell et al., "Sampling Permutations for Shapley Value Estimation", 2022.
@@ -28,7 +29,6 @@ Value = Callable[[Coalitions], Floats]
 
 EXACT_PLAYERS = 14
 """Up to this many players all 2^K coalitions are enumerated."""
-_BATCH = 4096
 
 
 def quadratic_shapley(residual: Floats, effects: Floats) -> Floats:
@@ -40,6 +40,12 @@ def quadratic_shapley(residual: Floats, effects: Floats) -> Floats:
     together = np.sum(effects, axis=0)
     values: Floats = np.sum(effects * (2.0 * residual - together), axis=1) / len(residual)
     return values
+
+
+def gram_shapley(first: Floats, gram: Floats) -> Floats:
+    """As `quadratic_shapley`, of the products alone: first [K] are <r, q_i> / n, gram [K, K] are
+    <q_i, q_j> / n."""
+    return np.asarray(2.0 * first - np.sum(gram, axis=1))
 
 
 def shapley_by_definition(value: Callable[[frozenset[int]], float], players: int) -> list[float]:
@@ -57,22 +63,22 @@ def shapley_by_definition(value: Callable[[frozenset[int]], float], players: int
     return result
 
 
-def exact_shapley(value: Value, players: int) -> Floats:
-    """All 2^K coalitions, valued in batches; float64[K]."""
-    if players == 0:
-        return np.zeros(0)
-    codes = np.arange(1 << players)
-    # [2^K, K]: bit i of the code says whether player i is in.
-    masks = (codes[:, None] >> np.arange(players)) & 1 == 1
-    values = np.concatenate([value(batch) for batch in _batches(masks)])
-    sizes = masks.sum(axis=1)
+def exact_shapley(values: Floats) -> Floats:
+    """float64[K] of the values of all coalitions, float64[2^K], in the order of `coalitions_of`."""
+    players = len(values).bit_length() - 1
+    codes, sizes = np.arange(len(values)), coalitions_of(players).sum(axis=1)
     weights = np.array([1.0 / (players * math.comb(players - 1, k)) for k in range(players)])
     result = np.empty(players)
     for player in range(players):
-        without = codes[~masks[:, player]]
+        without = codes[codes >> player & 1 == 0]
         gains = values[without | (1 << player)] - values[without]
         result[player] = np.sum(weights[sizes[without]] * gains)
     return result
+
+
+def coalitions_of(players: int) -> Coalitions:
+    """bool[2^K, K]: bit i of a row's number says whether player i is in."""
+    return (np.arange(1 << players)[:, None] >> np.arange(players)) & 1 == 1
 
 
 def sampled_shapley(
@@ -118,8 +124,3 @@ def _marginals(value: Value, order: NDArray[np.int64]) -> Floats:
     gains = np.empty(players)
     gains[order] = np.diff(value(masks))
     return gains
-
-
-def _batches(masks: Coalitions) -> Iterator[Coalitions]:
-    for first in range(0, len(masks), _BATCH):
-        yield masks[first : first + _BATCH]

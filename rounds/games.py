@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rewards.shapley import gram_shapley
 from rounds.state import Floats
 
 
@@ -31,7 +32,7 @@ class QuadraticGame:
     def __init__(self, residual: Floats, effects: Floats) -> None:
         count = len(residual)
         self._gram = effects @ effects.T / count
-        self._scores: Floats = 2.0 * (effects @ residual) / count - np.sum(self._gram, axis=1)
+        self._scores = gram_shapley(effects @ residual / count, self._gram)
 
     def scores(self) -> Floats:
         """As `Game.scores`."""

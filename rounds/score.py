@@ -24,7 +24,7 @@ from rewards.shapley import (
     quadratic_shapley,
     sampled_shapley,
 )
-from rounds.coalition import model_values, module_outputs
+from rounds.coalition import coalition_values, model_values, module_outputs
 from rounds.games import CurvedGame, Game, QuadraticGame
 from rounds.harm import Harmless, drop_harmful
 from rounds.judge import to_pico
@@ -166,7 +166,7 @@ def _curved(
         return values_of(moves.base + coalitions.astype(np.float64) @ members)
 
     if len(left) <= EXACT_PLAYERS:
-        scores[left] = exact_shapley(value, len(left))
+        scores[left] = exact_shapley(coalition_values(module, moves.base, members, rows))
     else:
         scores[left], errors[left] = sampled_shapley(
             value,

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.shapley import (
+    coalitions_of,
     draw_permutations,
     exact_shapley,
+    gram_shapley,
     quadratic_shapley,
     sampled_shapley,
     shapley_by_definition,
@@ -46,20 +48,23 @@ def test_closed_form_is_the_definition(game) -> None:
     residual, effects = _game(*game)
     slow = shapley_by_definition(lambda s: _value_of(residual, effects, s), len(effects))
     assert np.allclose(quadratic_shapley(residual, effects), slow, rtol=1e-9, atol=1e-9)
+    first, gram = effects @ residual / len(residual), effects @ effects.T / len(residual)
+    assert np.allclose(gram_shapley(first, gram), slow, rtol=1e-9, atol=1e-9)
 
 
 @given(players=st.integers(0, 6), seed=st.integers(0, 2**32))
 def test_enumeration_is_the_definition(players: int, seed: int) -> None:
     table, value = _curved(seed, players)
     slow = shapley_by_definition(lambda s: table[sum(1 << i for i in s)], players)
-    assert np.allclose(exact_shapley(value, players), slow, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(value(coalitions_of(players)), table)
+    assert np.allclose(exact_shapley(table), slow, rtol=1e-9, atol=1e-9)
 
 
 @given(players=st.integers(1, 6), seed=st.integers(0, 2**32))
 def test_efficiency(players: int, seed: int) -> None:
     table, value = _curved(seed, players)
     total = table[-1] - table[0]
-    assert np.isclose(exact_shapley(value, players).sum(), total, atol=1e-9)
+    assert np.isclose(exact_shapley(table).sum(), total, atol=1e-9)
     sampled, _ = sampled_shapley(value, players, seed=b"x", permutations=3)
     assert np.isclose(sampled.sum(), total, atol=1e-9)
 
@@ -72,13 +77,40 @@ def test_efficiency_of_the_closed_form(game) -> None:
     assert np.isclose(quadratic_shapley(residual, effects).sum(), gain, atol=1e-9)
 
 
+def _twin_and_idler(seed: int, players: int):
+    """A table of arbitrary values of one more player than `players`, who does as the first does,
+    and another one who adds nothing to any coalition."""
+    table, _ = _curved(seed, players + 1)
+    codes = np.arange(1 << (players + 2))
+    first, twin = codes & 1, codes >> players & 1
+    # Of the two alike only their number counts: who is in alone counts as the first.
+    alike = codes & ~(1 | 1 << players) | (first | twin) | (first & twin) << players
+    return table[alike & (1 << (players + 1)) - 1]
+
+
+@given(players=st.integers(1, 5), seed=st.integers(0, 2**32))
+def test_symmetry_and_null_player_of_any_game(players: int, seed: int) -> None:
+    """Exact values keep both; sampled ones pay the null player nothing, and two alike the same
+    within their error bars."""
+    table = _twin_and_idler(seed, players)
+    exact = exact_shapley(table)
+    assert np.isclose(exact[0], exact[players], atol=1e-9)
+    assert abs(exact[-1]) < 1e-12
+    weights = 1 << np.arange(players + 2)
+    sampled, errors = sampled_shapley(
+        lambda masks: table[masks @ weights], players + 2, seed=b"t", permutations=64
+    )
+    assert abs(sampled[-1]) < 1e-12
+    assert abs(sampled[0] - sampled[players]) <= 6 * (errors[0] + errors[players]) + 1e-12
+
+
 @given(GAMES)
-def test_symmetry_and_null_player(game) -> None:
+def test_symmetry_and_null_player_of_a_quadratic_game(game) -> None:
     residual, effects = _game(*game)
     more = np.vstack((effects, effects[0], np.zeros_like(effects[0])))
     for values in (
         quadratic_shapley(residual, more),
-        exact_shapley(_batched(residual, more), len(more)),
+        exact_shapley(_batched(residual, more)(coalitions_of(len(more)))),
     ):
         assert np.isclose(values[0], values[-2], atol=1e-9)
         assert abs(values[-1]) < 1e-12
@@ -118,7 +150,7 @@ def test_sampling_is_exact_for_a_quadratic_value(game) -> None:
 
 def test_sampling_lies_within_its_standard_errors() -> None:
     _, value = _curved(5, 8)
-    exact = exact_shapley(value, 8)
+    exact = exact_shapley(value(coalitions_of(8)))
     values, errors = sampled_shapley(value, 8, seed=b"seed", permutations=600)
     z = (values - exact) / errors
     assert np.abs(z).max() < 4
@@ -139,5 +171,5 @@ def test_permutations_are_uniform_and_follow_from_the_seed() -> None:
 @pytest.mark.parametrize("players", [12, 14])
 def test_enumeration_of_many_players_is_quick_enough(players: int) -> None:
     residual, effects = _game(players, 20, 1)
-    exact = exact_shapley(_batched(residual, effects), players)
+    exact = exact_shapley(_batched(residual, effects)(coalitions_of(players)))
     assert np.allclose(exact, quadratic_shapley(residual, effects), atol=1e-9)
