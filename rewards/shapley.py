@@ -78,7 +78,8 @@ def exact_shapley(values: Floats) -> Floats:
 
 def coalitions_of(players: int) -> Coalitions:
     """bool[2^K, K]: bit i of a row's number says whether player i is in."""
-    return (np.arange(1 << players)[:, None] >> np.arange(players)) & 1 == 1
+    masks: Coalitions = (np.arange(1 << players)[:, None] >> np.arange(players)) & 1 == 1
+    return masks
 
 
 def sampled_shapley(

@@ -33,49 +33,60 @@ def every_coalition_value(
     coalition, in the order of codes. None where a product could leave the range of float64, as it
     does where weights have exploded; such coalitions are to be valued one by one."""
     first, *tails = network.folded(np.vstack((base, members)))
-    # [K + 1, e]: of each the weights after the first layer.
-    tail = np.concatenate([each.reshape(len(each), -1) for each in tails], axis=1)
     tabled = min(_TABLED, len(members))
+    tail = _Tail(network, tails, tabled)
     errors = np.zeros(1 << len(members))
     for part in blocks(len(rows.residual), network.rows_at_once(1 << tabled)):
         # [K + 1, h, n]: arguments of s.
         arguments = first @ with_ones(rows.inputs[part])
         if not np.max(np.sum(np.abs(arguments), axis=0)) <= _LARGEST_EXPONENT:
             return None
-        block = _Block(network, np.exp(-arguments), tail, tabled)
-        errors += block.squared_errors(rows.residual[part])
+        block = _Block(network, np.exp(-arguments), tabled)
+        errors += block.squared_errors(tail, rows.residual[part])
     return np.asarray(-errors / len(rows.residual))
 
 
-class _Block:
-    """Rows of which the activations of some coalitions fit into the cache."""
+class _Tail:
+    """The folded weights after the first layer, of the tabled coalitions together with the members
+    of a code."""
 
-    def __init__(self, network: TanhNetwork, factors: Floats, tail: Floats, tabled: int) -> None:
-        """Of each member, the base first: factors [K + 1, h, n], exp of minus the arguments of the
-        first s; tail [K + 1, e], what it adds to the folded weights after the first layer."""
+    def __init__(self, network: TanhNetwork, tails: list[Floats], tabled: int) -> None:
+        # [K + 1, e]: of the base and of each member.
+        flat = np.concatenate([each.reshape(len(each), -1) for each in tails], axis=1)
+        self._low = _table(flat[: 1 + tabled], np.add)
+        self._high = _Walk(np.zeros(flat.shape[1]), flat[1 + tabled :], np.add)
+        self._sum = np.empty_like(self._low)
+        self._layers = network.unflattened(self._sum)
+
+    def of(self, code: int) -> list[Floats]:
+        """Of each layer, [c, b, a + 1]; until the next code is asked for."""
+        self._high.go_to(code)
+        np.add(self._low, self._high.held, out=self._sum)
+        return self._layers
+
+
+class _Block:
+    """Rows of which the activations of the tabled coalitions fit into the cache."""
+
+    def __init__(self, network: TanhNetwork, factors: Floats, tabled: int) -> None:
+        """factors [K + 1, h, n]: exp of minus the arguments of the first s, the base's first."""
         self._at_once, self._chunks = 1 << tabled, 1 << (len(factors) - 1 - tabled)
         self._low = torch.from_numpy(_table(factors[: 1 + tabled], np.multiply))
         self._high = _Walk(np.ones(factors.shape[1:]), factors[1 + tabled :], np.multiply)
-        self._low_tail = _table(tail[: 1 + tabled], np.add)
-        self._high_tail = _Walk(np.zeros(tail.shape[1]), tail[1 + tabled :], np.add)
-        self._own_tail = np.empty_like(self._low_tail)
-        self._folded = network.unflattened(self._own_tail)
         self._activations = Activations(network, self._at_once, factors.shape[2])
 
-    def squared_errors(self, residual: Floats) -> Floats:
+    def squared_errors(self, tail: _Tail, residual: Floats) -> Floats:
         """float64[2^K]: sums over the rows, whose residual is [n]."""
         found = np.empty((self._chunks, self._at_once))
         errors = np.empty((self._at_once, 1, len(residual)))
         one, first = torch.ones((), dtype=torch.float64), self._activations.first_torch
         for code in range(self._chunks):
             self._high.go_to(code)
-            self._high_tail.go_to(code)
-            np.add(self._low_tail, self._high_tail.held, out=self._own_tail)
             torch.addcmul(one, self._low, torch.from_numpy(self._high.held), out=first)
             torch.reciprocal(first, out=first)
-            self._activations.finish(self._folded, out=errors)
+            self._activations.finish(tail.of(code), out=errors)
             errors -= residual
-            np.einsum("ckn,ckn->c", errors, errors, out=found[code])
+            np.vecdot(errors[:, 0], errors[:, 0], out=found[code])
         return found.ravel()
 
 
@@ -87,14 +98,16 @@ class _Walk:
     """
 
     def __init__(self, start: Floats, parts: Floats, combine: np.ufunc) -> None:
-        self.held = start
-        self._parts, self._combine, self._room = parts, combine, np.empty_like(parts)
-        # At place j: that of the present code's bits j and above.
-        self._above = [start] * (len(parts) + 1)
+        self._start, self._parts, self._combine = start, parts, combine
+        self._room = np.empty_like(parts)
+        self.go_to(0)
 
     def go_to(self, code: int) -> None:
-        """To the code after the present one; or stay at 0."""
+        """To the code after the present one, or back to 0."""
         if code == 0:
+            self.held = self._start
+            # At place j: that of the present code's bits j and above.
+            self._above = [self._start] * (len(self._parts) + 1)
             return
         lowest = (code & -code).bit_length() - 1
         self.held = self._room[lowest]
