@@ -78,10 +78,9 @@ def federation(
     sums = []
     for size in sizes:
         inputs, wanted = _table(random, int(size), noise=float(random.choice([0.2, 0.5, 2.0])))
-        module.zero_grad()
         errors = module(torch.from_numpy(inputs)).reshape(-1) - torch.from_numpy(wanted)
-        (0.5 * errors.square().sum()).backward()
-        gradient = nn.utils.parameters_to_vector([each.grad for each in module.parameters()])
+        pieces = torch.autograd.grad(0.5 * errors.square().sum(), list(module.parameters()))
+        gradient = nn.utils.parameters_to_vector(pieces)
         sums.append(gradient.numpy() + 3.0 * random.normal(size=len(base)))
     inputs, wanted = _table(random, rows, noise=0.2)
     members = -step * np.array(sums) / sizes.sum()

@@ -40,8 +40,10 @@ class TanhNetwork:
         if type(module) is not nn.Sequential:
             return None
         layers, scale = list(module), 1.0
-        if layers and type(layers[-1]) is Scale:
-            scale = float(layers.pop().factor)
+        last = layers[-1] if layers else None
+        if type(last) is Scale:
+            scale = last.factor
+            layers.pop()
         if len(layers) < 3 or any(type(each) is not nn.Tanh for each in layers[1::2]):
             return None
         linear = [each for each in layers[::2] if type(each) is nn.Linear]
