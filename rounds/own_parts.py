@@ -127,11 +127,10 @@ class OwnParts:
 
 def _rest(updates: Floats, known: Floats) -> Floats:
     """float64[B, d]: updates [B, d] less their part along known [B, m, d]; zeros are not known."""
-    lengths = np.sqrt(np.einsum("bmd,bmd->bm", known, known))
-    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0.0)
-    known = known * scale[:, :, None]
     products = known @ known.transpose(0, 2, 1)
-    products += RIDGE * np.eye(known.shape[1])
-    along = np.linalg.solve(products, known @ updates[:, :, None])
-    rest: Floats = updates - (known.transpose(0, 2, 1) @ along)[:, :, 0]
+    lengths = np.sqrt(np.einsum("bmm->bm", products))
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0.0)[:, :, None]
+    scaled = products * scale * scale.transpose(0, 2, 1) + RIDGE * np.eye(known.shape[1])
+    along = scale * np.linalg.solve(scaled, scale * (known @ updates[:, :, None]))
+    rest: Floats = updates - (along.transpose(0, 2, 1) @ known)[:, 0]
     return rest

@@ -89,8 +89,8 @@ class WienerRule:
     """The matrices of a task's steps.
 
     Attributes:
-        sizes: float64[K], units that each contributor may have: those that it is taken to have,
-            and SIZE_DEVIATIONS deviations of its survey's noise.
+        sizes: float64[K], units that each contributor may have: those that its survey tells, and
+            SIZE_DEVIATIONS deviations of the survey's noise.
         weights: W_k, float64[d, d] of each contributor, symmetric; one array serves many that are
             alike.
         noiseless: weight of the public rows' gradient, which bears no noise: 1 / b.
@@ -179,9 +179,8 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     information *= damping(landscape, histograms, told)
     scaled = scale[:, None] * information * scale[None, :]
     scaled[np.diag_indices(d)] += 1.0
-    unsure = SIZE_DEVIATIONS * landscape.survey_deviation * math.sqrt(landscape.cell_count)
     return WienerRule(
-        sizes=told.sum(axis=1) + unsure,
+        sizes=_sizes(landscape, histograms, told),
         weights=tuple(weights[place] for place in whose.reshape(-1)),
         noiseless=1.0 / sampling,
         precision=1.0 / landscape.prior,
@@ -197,13 +196,23 @@ def expected_counts(landscape: Landscape, histograms: Floats) -> Floats:
     have its share of N units, everywhere alike.
     """
     present = _present(landscape)
-    heard = _heard(landscape, histograms) & (present > 0)
+    heard = _heard(landscape, histograms)
     counts: Floats = np.where(heard, np.maximum(histograms, 0.0), 0.0)
     everywhere = landscape.units / len(histograms) * present / present.sum()
     counts[counts.sum(axis=1) <= 0.0] = everywhere
     totals = counts.sum(axis=1)
     held: Floats = counts * (_held(totals, float(landscape.units)) / totals)[:, None]
     return held
+
+
+def _sizes(landscape: Landscape, histograms: Floats, told: Floats) -> Floats:
+    """float64[K]: who told nothing is not larger than the least that told something."""
+    sizes, silent = told.sum(axis=1), ~_heard(landscape, histograms).any(axis=1)
+    if not silent.all():
+        sizes[silent] = np.minimum(sizes[silent], sizes[~silent].min())
+    unsure = SIZE_DEVIATIONS * landscape.survey_deviation * math.sqrt(landscape.cell_count)
+    found: Floats = sizes + unsure
+    return found
 
 
 def damping(landscape: Landscape, histograms: Floats, counts: Floats) -> float:
@@ -238,8 +247,9 @@ def _held(totals: Floats, most: float) -> Floats:
 
 
 def _heard(landscape: Landscape, histograms: Floats) -> npt.NDArray[np.bool_]:
-    """Which counts stand out from the survey's noise."""
-    return histograms > LEAST_DEVIATIONS * landscape.survey_deviation
+    """Which counts stand out from the survey's noise, where there are synthetic rows."""
+    loud = histograms > LEAST_DEVIATIONS * landscape.survey_deviation
+    return loud & (_present(landscape) > 0)
 
 
 def _shares(counts: Floats) -> Floats:

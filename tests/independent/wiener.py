@@ -88,7 +88,12 @@ class Wiener:
     def sizes(self) -> list[float]:
         """How many units each contributor may have, by roster place."""
         unsure = 3 * self._noise * math.sqrt(self.histograms.shape[1])
-        return [float(each) + unsure for each in self.kept.sum(axis=1)]
+        sizes, told = self.kept.sum(axis=1), self._heard.any(axis=1)
+        least = float(sizes[told].min()) if told.any() else math.inf
+        return [
+            float(size if heard else min(size, least)) + unsure
+            for size, heard in zip(sizes, told, strict=True)
+        ]
 
     @cached_property
     def _clips(self) -> tuple[Array, float]:

@@ -296,3 +296,18 @@ def test_steps_are_shorter_where_rows_lie_away_from_the_public_ones(landscape: L
         np.testing.assert_array_equal(one, other)
     usual = together(plain, theta, updates)
     assert 0.0 < together(short, theta, updates) @ usual < usual @ usual
+
+
+def test_who_tells_nothing_is_not_taken_for_large(landscape: Landscape) -> None:
+    histograms = np.zeros((4, landscape.cell_count))
+    histograms[0, :2] = 30.0 * landscape.survey_deviation
+    histograms[1, 1] = 10.0 * landscape.survey_deviation
+    sizes = wiener_rule(landscape, histograms).sizes
+    told = expected_counts(landscape, histograms).sum(axis=1)
+    unsure = 3.0 * landscape.survey_deviation * np.sqrt(landscape.cell_count)
+    least = min(told[0], told[1])
+    np.testing.assert_allclose(sizes[:2], told[:2] + unsure)
+    np.testing.assert_allclose(sizes[2:], np.minimum(told[2:], least) + unsure)
+    assert (told[2:] > least).all(), "its share of all units is more"
+    nobody = wiener_rule(landscape, np.zeros((4, landscape.cell_count))).sizes
+    np.testing.assert_allclose(nobody, landscape.units / 4 + unsure)
