@@ -17,18 +17,19 @@ import numpy as np
 from bench.attack_market import Floats, Market, update_of
 from bench.attack_view import Attack, Seat, View
 from dao.cid import blob_ref
-from dao.records import BlobRef, Position, Receipt, ReceiptBody, RoundRecord, StretchScores
+from dao.records import BlobRef, Position, Receipt, ReceiptBody, RoundRecord
 from demo.forecast import judge
 from privacy.mechanism import encode_update
 from rounds.close import CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
+from rounds.own_parts import stretches_of
 from rounds.phases import event_of, release_of
 from rounds.rules import steps_of
 from rounds.score import judging_rows, score_stretch, surveys_of
 from rounds.settle import settle
 from rounds.state import decode_update, theta_of, update_to_float
-from rounds.stretch import ScoredRound, Stretch
+from rounds.stretch import ScoredRound
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,10 @@ def _outcome(world: _Task) -> Outcome:
     steps = steps_of(task, market.family, addresses, surveys_of(task, rounds))
     _, rows = judging_rows(market.family, market.sealed)
     length = task.terms.checkpoint_length
-    stretches: list[StretchScores] = [
-        score_stretch(
-            Stretch(task, market.family, steps, addresses, rounds[first : first + length]), rows
-        ).scores
-        for first in range(0, len(rounds), length)
+    parts = [rounds[first : first + length] for first in range(0, len(rounds), length)]
+    stretches = [
+        score_stretch(stretch, rows).scores
+        for stretch in stretches_of(task, market.family, steps, addresses, parts)
     ]
     records = [each.record for each in rounds]
     settled = settle(task, task_id=1, roster=addresses, records=records, stretches=stretches)
