@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from privacy.aligned import LINE, aligned
+
 _BLOCK = 8192
 """Samples made at once: their words stay in the cache."""
 _UNIFORM_SCALE = 2.0**-53
@@ -36,6 +38,8 @@ _ONE = np.uint64(0x3FF0_0000_0000_0000)
 """The bits of 1.0."""
 _SPARE = 15
 """Bytes beyond the end that a block cipher's output buffer must have."""
+_ZEROS = memoryview(bytes(8 * _BLOCK))
+"""What is encrypted, so that the key stream itself comes out."""
 
 
 class NoiseSource(Protocol):
@@ -63,7 +67,7 @@ class _AesNoise:
             Cipher(algorithms.AES256(key), modes.CTR(bytes([k]) + bytes(15))).encryptor()
             for k in range(5)
         )
-        self._words = bytearray()
+        self._make_room(0)
 
     def gaussian(self, n: int) -> NDArray[np.float64]:
         """n samples sqrt(-ln u_1) cos(pi v_3) + sqrt(-ln u_2) cos(pi v_4) with v = 2 u - 1; u_k is
@@ -88,23 +92,31 @@ class _AesNoise:
         np.divide(2.0, angles, out=angles)
         angles -= 1.0
         angles *= radii
-        np.add(angles[:n], angles[n:], out=out)
+        np.add(angles[0, :n], angles[1, :n], out=out)
 
     def _uniform_pairs(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """2n uniforms of streams 1 and 2, and 2n of streams 3 and 4, in one buffer that is kept."""
-        if len(self._words) < 32 * n + _SPARE:
-            self._words = bytearray(32 * n + _SPARE)
-        view = memoryview(self._words)
+        """float64[2, m] of streams 1 and 2 and float64[2, m] of streams 3 and 4, of which the first
+        n columns count, in one buffer that is kept. Every row of it begins on a cache line."""
+        room = -(-n // LINE) * LINE
+        if room != self._uniform.shape[1]:
+            self._make_room(room)
+        zeros = _ZEROS[: 8 * n]
         for place, stream in enumerate(self._normal_streams):
             # Streams write a little beyond their end, where the next one writes after them.
-            stream.update_into(bytes(8 * n), view[8 * n * place : 8 * n * (place + 1) + _SPARE])
-        bits = np.frombuffer(self._words, dtype="<u8", count=4 * n)
-        bits >>= np.uint64(12)
+            first = 8 * room * place
+            stream.update_into(zeros, self._bytes[first : first + 8 * n + _SPARE])
+        self._bits >>= np.uint64(12)
         # As the digits of a number in [1, 2): exact, and faster than to convert and scale.
-        bits |= _ONE
-        uniform = bits.view("<f8")
-        uniform -= 1.0 - _UNIFORM_SCALE
-        return uniform[: 2 * n], uniform[2 * n :]
+        self._bits |= _ONE
+        self._uniform -= 1.0 - _UNIFORM_SCALE
+        return self._uniform[:2], self._uniform[2:]
+
+    def _make_room(self, room: int) -> None:
+        """One buffer for a row of `room` words from each stream, as bytes, integers and floats."""
+        words = aligned(4 * room + LINE)
+        self._bytes = words.data.cast("B")
+        self._bits = words[: 4 * room].view("<u8").reshape(4, room)
+        self._uniform = self._bits.view("<f8")
 
     def uniform(self, n: int) -> NDArray[np.float64]:
         """n independent multiples of 2^-53 from (0, 1], from the next n words of the stream."""
