@@ -68,7 +68,7 @@ def engine_epoch(batch: int, *, grouped: bool = False) -> Epoch:
     deviation = NOISE_MULTIPLIER * CLIP_NORM
 
     def epoch() -> None:
-        order = np.arange(ROWS) if grouped else np.random.default_rng().permutation(ROWS)
+        order = np.arange(ROWS) if grouped else torch.randperm(ROWS).numpy()
         for first in range(0, ROWS, batch):
             rows = order[first : first + batch]
             update = engine.clipped_sum(

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.graph import Graph
+from privacy.layer_vector import LayerSum
 from privacy.passes import Passes
 from privacy.unit_norms import squared_norms
 from privacy.units import Units
@@ -56,6 +57,7 @@ class ClosedForm:
         paired = math.isqrt((weights + WRITING_COST) // widths)
         self._most_paired = min(max(paired, 2), LEAST_CHUNK)
         self._passes: Passes | None = None
+        self._total = LayerSum(graph)
 
     def clipped_sum(
         self,
@@ -71,12 +73,13 @@ class ClosedForm:
         with np.errstate(all="ignore"):
             passes = self._buffers(units.rows)
             passes.set_parameters(theta)
-            call = _Call(passes, theta, clip_norm=clip_norm, huber=huber)
+            self._total.empty = True
+            call = _Call(passes, self._total, theta, clip_norm=clip_norm, huber=huber)
             sizes, order = units.sizes, units.order
             if sizes is None:
                 for rows in _stretches(units.rows, self._chunk):
                     call.add(*_pick(inputs, targets, rows, order), None)
-                return call.total
+                return self._total.value()
             ends = np.cumsum(sizes)
             for unit in np.flatnonzero(sizes > self._most_paired):
                 rows = slice(ends[unit] - sizes[unit], ends[unit])
@@ -87,7 +90,7 @@ class ClosedForm:
                 order, sizes = kept if order is None else order[kept], sizes[few]
             for rows, members in whole_units(sizes, self._chunk):
                 call.add(*_pick(inputs, targets, rows, order), sizes[members])
-            return call.total
+            return self._total.value()
 
     def _buffers(self, rows: int) -> Passes:
         """Room for a chunk, or for all rows where these are fewer."""
@@ -103,17 +106,17 @@ class _Call:
     def __init__(
         self,
         passes: Passes,
+        total: LayerSum,
         theta: Floats,
         *,
         clip_norm: float,
         huber: float | None,
     ) -> None:
-        self.total = np.zeros(len(theta))
-        self._empty = True
         self._passes = passes
+        self._total = total
         self._clip_norm = clip_norm
         self._huber = huber
-        self._error = ROUNDING * math.sqrt(theta @ theta)
+        self._error = ROUNDING * math.sqrt(np.dot(theta, theta))
 
     def add(self, inputs: Floats, targets: Floats, sizes: Ints | None) -> None:
         """Add units of few rows; `sizes` [u] as in `Units`, of the rows given."""
@@ -136,8 +139,7 @@ class _Call:
         if doubtful is not None:
             factors[doubtful] = 0.0
         weights = residual * (factors if sizes is None else np.repeat(factors, sizes))
-        passes.add_weighted(weights, self.total, empty=self._empty)
-        self._empty = False
+        passes.add_weighted(weights, self._total)
         if doubtful is not None:
             for unit in np.flatnonzero(doubtful):
                 rows = slice(unit, unit + 1)
@@ -147,16 +149,16 @@ class _Call:
 
     def add_alone(self, inputs: Floats, targets: Floats) -> None:
         """Add one unit, of any number of rows, by its gradient."""
-        gradient = np.zeros(len(self.total))
+        alone = LayerSum(self._passes.graph)
         for rows in _stretches(len(inputs), self._passes.rows):
             output = self._passes.forward(inputs[rows])
             self._passes.backward()
             residual = bounded(output - targets[rows], self._huber)
-            self._passes.add_weighted(residual, gradient, empty=rows.start == 0)
+            self._passes.add_weighted(residual, alone)
+        gradient = alone.numbers
         norm = math.sqrt(gradient @ gradient)
         if norm < math.inf:
-            self.total += gradient * (self._clip_norm / max(norm, self._clip_norm))
-            self._empty = False
+            self._total.add(gradient * (self._clip_norm / max(norm, self._clip_norm)))
 
     def _add_finite(
         self, inputs: Floats, targets: Floats, sizes: Ints | None, finite: NDArray[np.bool_]

@@ -13,8 +13,6 @@ costs about as much as a plain gradient; all others give every row as a batch of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,7 +81,7 @@ class Engine:
                 raise TaskError(f"parameter {name} is frozen; the task counts it as trained")
         self.parameters = sum(each.numel() for each in module.parameters())
         self.columns = columns
-        with _one_thread():
+        with _OneThread():
             graph = trace(module, columns)
             self.closed_form = graph is not None
             self._sum = _row_by_row(module, columns) if graph is None else ClosedForm(graph)
@@ -113,7 +111,7 @@ class Engine:
             raise TaskError(
                 f"max_rows is {max_rows}, clip_norm is {clip_norm}: expected both above 0"
             )
-        with _one_thread():
+        with _OneThread():
             return self._sum.clipped_sum(
                 theta,
                 inputs,
@@ -138,14 +136,14 @@ def _row_by_row(module: nn.Module, columns: int) -> PerSample:
     return PerSample(checked(module, columns))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+class _OneThread:
+    """Torch on one thread within a `with`."""
+
+    def __enter__(self) -> None:
+        self._before = torch.get_num_threads()
+        if self._before != 1:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before != 1:
+            torch.set_num_threads(self._before)

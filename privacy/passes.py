@@ -15,7 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.aligned import aligned
 from privacy.graph import Combine, Elementwise, Graph, Linear, Step
+from privacy.layer_vector import LayerSum, LayerVector
 from privacy.unit_norms import LayerRows
 
 Floats = NDArray[np.float64]
@@ -25,6 +27,8 @@ SMALL_PRODUCT = 1_000_000
 which makes those of a few hundred rows a quarter faster (measured; AVX-512). So larger ones are
 cut by rows."""
 LEAST_CUT = 64
+_ONE = np.ones((1, 1))
+"""The slope of the output by itself."""
 
 
 class Passes:
@@ -37,7 +41,7 @@ class Passes:
 
     def __init__(self, graph: Graph, rows: int) -> None:
         self.rows = rows
-        self._graph = graph
+        self.graph = graph
         self._layers = graph.layers
         self._in_place = _in_place(graph)
         self._trained = _depends_on_parameters(graph)
@@ -51,59 +55,62 @@ class Passes:
             for width, trained in zip(widths, self._trained, strict=True)
         ]
         self._scratch = _aligned(rows, _widest_temporary(graph)).reshape(-1)
-        self._products = [_aligned(layer.outputs, layer.inputs) for _, layer in self._layers]
-        self._weights: dict[int, tuple[Floats, Floats | None]] = {}
-        self._transposed: dict[int, Floats] = {}
+        self._products = {
+            index: _aligned(layer.outputs, layer.inputs) for index, layer in self._layers
+        }
+        self._theta = LayerVector(graph)
+        self._part = LayerVector(graph)
+        # Products with a factor that is transposed on the way are slower.
+        self._transposed = {
+            index: _aligned(layer.inputs, layer.outputs) for index, layer in self._layers
+        }
         self._values: list[Floats] = []
         self._slopes: list[Floats | None] = []
         self._functions: dict[int, Floats | None] = {}
+        self._take(rows)
 
     def set_parameters(self, theta: Floats) -> None:
-        """theta float64[d], of which views are kept."""
-        self._weights = self._views(theta)
-        # Products with a factor that is transposed on the way are slower.
-        self._transposed = {
-            index: np.ascontiguousarray(weight.T) for index, (weight, _) in self._weights.items()
-        }
+        """theta float64[d], which is copied."""
+        np.copyto(self._theta.numbers, theta)
+        for index, weight in self._theta.weights.items():
+            np.copyto(self._transposed[index], weight.T)
 
     def forward(self, inputs: Floats) -> Floats:
         """The model's output, float64[n], of inputs float64[n, columns]."""
-        self._values = [inputs]
-        n = len(inputs)
-        for index, step in enumerate(self._graph.steps, start=1):
-            if isinstance(step, Elementwise) and self._in_place[index - 1]:
-                value = self._values[step.source]
-            else:
-                value = self._value_buffers[index][:n]
+        if len(inputs) != self._taken:
+            self._take(len(inputs))
+        values = self._values
+        values[0] = inputs
+        for index, step in enumerate(self.graph.steps, start=1):
+            value = values[index]
             if isinstance(step, Linear):
-                bias = self._weights[index][1]
-                _multiply(self._values[step.source], self._transposed[index], value)
+                bias = self._theta.biases[index]
+                _multiply(values[step.source], self._transposed[index], value)
                 if bias is not None:
                     value += bias
             elif isinstance(step, Elementwise):
-                self._functions[index] = step.function.apply(self._values[step.source], value)
+                self._functions[index] = step.function.apply(values[step.source], value)
             else:
                 first, *others = zip(step.sources, step.coefficients, strict=True)
-                np.multiply(self._values[first[0]], first[1], out=value)
+                np.multiply(values[first[0]], first[1], out=value)
                 for source, coefficient in others:
-                    value += self._scaled(self._values[source], coefficient)
+                    value += self._scaled(values[source], coefficient)
                 if step.constant:
                     value += step.constant
-            self._values.append(value)
-        return self._values[-1][:, 0]
+        return values[-1][:, 0]
 
     def backward(self) -> None:
         """The slopes of the last forward pass."""
         # A slope of one row stands for all rows: the output's is 1 for each.
-        self._slopes = [None] * len(self._graph.widths)
-        self._slopes[-1] = np.ones((1, 1))
-        for index in range(len(self._graph.steps), 0, -1):
-            step, slope = self._graph.steps[index - 1], self._slopes[index]
+        self._slopes = [None] * len(self.graph.widths)
+        self._slopes[-1] = _ONE
+        for index in range(len(self.graph.steps), 0, -1):
+            step, slope = self.graph.steps[index - 1], self._slopes[index]
             if slope is None:
                 continue
             if isinstance(step, Linear):
                 if self._trained[step.source]:
-                    self._add_slope(step.source, slope, self._weights[index][0])
+                    self._add_slope(step.source, slope, self._theta.weights[index])
             elif isinstance(step, Elementwise):
                 if self._trained[step.source]:
                     self._through(step, index, slope)
@@ -134,65 +141,64 @@ class Passes:
             if (slope := self._slopes[index]) is not None
         ]
 
-    def add_weighted(self, weights: Floats, total: Floats, *, empty: bool) -> None:
-        """Add to total [d] the sum over rows of weights [n] times the output's derivative.
+    def add_weighted(self, weights: Floats, total: LayerSum) -> None:
+        """Add to total the sum over rows of weights [n] times the output's derivative.
 
-        `empty` says that total is all zeros yet. Uses up the slopes.
+        Uses up the slopes.
         """
-        views = self._views(total)
-        for (index, layer), product in zip(self._layers, self._products, strict=True):
+        part = total if total.empty else self._part
+        for index, layer in self._layers:
             slope, value = self._slopes[index], self._values[layer.source]
+            of_weight, of_bias = part.weights[index], part.biases[index]
             if slope is None:
                 continue
-            of_weight, of_bias = views[index]
             if len(slope) == 1:
                 if of_bias is not None:
-                    of_bias += slope[0] * weights.sum()
-                of_weight += np.multiply(slope.T, np.dot(weights, value), out=product)
+                    np.multiply(slope[0], weights.sum(), out=of_bias)
+                np.multiply(slope.T, np.dot(weights, value), out=of_weight)
                 continue
             if of_bias is not None:
-                of_bias += np.dot(weights, slope)
+                np.dot(weights, slope, out=of_bias)
             if layer.inputs < layer.outputs:
-                value = self._scaled(value, weights[:, None])
+                value = np.multiply(value, weights[:, None], out=self._temporary(value))
             else:
                 slope *= weights[:, None]
-            for rows in _cuts(len(value), product.size):
-                if empty and rows.start == 0:
-                    np.dot(slope[rows].T, value[rows], out=of_weight)
-                else:
-                    of_weight += np.dot(slope[rows].T, value[rows], out=product)
+            product = self._products[index]
+            first, *others = _cuts(len(value), product.size)
+            np.dot(slope[first].T, value[first], out=of_weight)
+            for rows in others:
+                of_weight += np.dot(slope[rows].T, value[rows], out=product)
+        if total.empty:
+            total.empty = False
+        else:
+            total.add(part.numbers)
 
     def _through(self, step: Elementwise, index: int, slope: Floats) -> None:
         """Slope of what an elementwise function read, from the slope of what it gave."""
-        value = self._values[index]
-        derivative = self._functions[index]
-        if derivative is None:
-            derivative = step.function.slope(value, self._temporary(value))
+        value, derivative = self._values[index], self._functions[index]
+        out, room = slope, self._temporary(value)
         if len(slope) == 1:
-            out = self._slope_buffers[step.source][: len(value)]
-            if self._slopes[step.source] is not None:
-                out = self._temporary(out)
-            slope = np.multiply(slope, derivative, out=out)
-        else:
-            slope *= derivative
-        self._accumulate(step.source, slope)
+            out = room = self._room_for(step.source)
+        if derivative is None:
+            derivative = step.function.slope(value, room)
+        self._accumulate(step.source, np.multiply(slope, derivative, out=out))
 
     def _add_slope(self, source: int, slope: Floats, factor: Floats | float) -> None:
         """Add slope @ factor, or slope times a number, to the slope of a value."""
-        rows = len(slope)
-        if rows == 1:
+        if len(slope) == 1:
             product = np.dot(slope, factor)
         else:
-            width = self._graph.widths[source]
-            if self._slopes[source] is None:
-                out = self._slope_buffers[source][:rows]
-            else:
-                out = self._scratch[: rows * width].reshape(rows, width)
+            out = self._room_for(source)
             if isinstance(factor, np.ndarray):
                 product = _multiply(slope, factor, out)
             else:
                 product = np.multiply(slope, factor, out=out)
         self._accumulate(source, product)
+
+    def _room_for(self, index: int) -> Floats:
+        """Where to write a slope of a value: elsewhere where a part of it is there already."""
+        room = self._slope_room[index]
+        return room if self._slopes[index] is None else self._temporary(room)
 
     def _accumulate(self, index: int, slope: Floats) -> None:
         present = self._slopes[index]
@@ -201,29 +207,35 @@ class Passes:
         elif len(present) >= len(slope):
             present += slope
         else:
-            out = self._slope_buffers[index][: len(slope)]
-            self._slopes[index] = np.add(slope, present, out=out)
+            self._slopes[index] = np.add(slope, present, out=self._slope_room[index])
 
     def _scaled(self, value: Floats, factor: Floats | float) -> Floats:
         return np.multiply(value, factor, out=self._temporary(value))
 
     def _temporary(self, like: Floats) -> Floats:
-        return self._scratch[: like.size].reshape(like.shape)
+        return self._temporaries[like.shape[1]]
 
-    def _views(self, vector: Floats) -> dict[int, tuple[Floats, Floats | None]]:
-        """Weight [outputs, inputs] and bias [outputs] of each layer within a vector of d."""
-        views: dict[int, tuple[Floats, Floats | None]] = {}
-        for index, layer in self._layers:
-            end = layer.weight + layer.outputs * layer.inputs
-            weight = vector[layer.weight : end].reshape(layer.outputs, layer.inputs)
-            bias = None if layer.bias is None else vector[layer.bias : layer.bias + layer.outputs]
-            views[index] = (weight, bias)
-        return views
+    def _take(self, rows: int) -> None:
+        """Make ready for so many rows: the first ones of every buffer."""
+        self._taken = rows
+        self._values = [buffer[:rows] for buffer in self._value_buffers]
+        for index, step in enumerate(self.graph.steps, start=1):
+            if self._in_place[index - 1]:
+                self._values[index] = self._values[step.sources[0]]
+        self._slope_room = [buffer[:rows] for buffer in self._slope_buffers]
+        self._temporaries = {
+            width: self._scratch[: rows * width].reshape(rows, width)
+            for width in self.graph.widths
+            if rows * width <= len(self._scratch)
+        }
 
 
 def _multiply(a: Floats, b: Floats, out: Floats) -> Floats:
     """a @ b, written to `out`."""
-    for rows in _cuts(len(a), b.size):
+    cuts = _cuts(len(a), b.size)
+    if len(cuts) == 1:
+        return np.dot(a, b, out=out)
+    for rows in cuts:
         np.dot(a[rows], b, out=out[rows])
     return out
 
@@ -240,13 +252,7 @@ def _cuts(rows: int, cost: int) -> tuple[slice, ...]:
 
 
 def _aligned(rows: int, width: int) -> Floats:
-    """An empty array that begins on a cache line, as vector instructions like it."""
-    size = rows * width
-    if size == 0:
-        return np.empty((rows, width))
-    buffer = np.empty(size + 8)
-    start = -buffer.__array_interface__["data"][0] % 64 // 8
-    return buffer[start : start + size].reshape(rows, width)
+    return aligned(rows * width).reshape(rows, width)
 
 
 def _widest_temporary(graph: Graph) -> int:

@@ -88,3 +88,24 @@ def test_functions_that_read_one_value_do_not_overwrite_its_slope(first: bool, m
 @pytest.mark.parametrize("seed", range(40))
 def test_any_paths_between_the_values_give_the_sums_of_vmap(seed: int) -> None:
     assert _error(Paths(seed), 1 + seed % 3) <= 1e-12
+
+
+def test_an_engine_keeps_nothing_of_the_call_before() -> None:
+    module = TwoReaders(first=True)
+    engine, theta = Engine(module, WIDTH), parameter_vector(module)
+    chance = np.random.default_rng(8)
+    inputs, targets = chance.normal(size=(40, WIDTH)), chance.normal(size=40)
+    options = {"clip_norm": 0.5, "max_rows": 40, "huber": None}
+
+    def ours(rows: int, units: np.ndarray, bad: float = 1.0) -> np.ndarray:
+        return engine.clipped_sum(theta, bad * inputs[:rows], targets[:rows], units, **options)
+
+    before = ours(40, np.arange(40))
+    kept = before.copy()
+    assert not ours(0, np.arange(0)).any()
+    assert not ours(3, np.arange(3), np.nan).any()
+    one = np.zeros(40, dtype=np.int64)  # so many rows that the unit is computed alone
+    reference = reference_sum(module, inputs, targets, one, **options)
+    assert np.linalg.norm(ours(40, one) - reference) <= 1e-12 * np.linalg.norm(reference)
+    assert np.array_equal(before, kept)
+    assert np.array_equal(ours(40, np.arange(40)), kept)
