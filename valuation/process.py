@@ -18,7 +18,6 @@ from scipy.linalg import cho_solve, cholesky
 from dao.errors import RecordError, TaskError
 from valuation.covariance import Hyperparameters, covariance, fit_hyperparameters
 from valuation.encode import Encoded
-from valuation.quieter import quieter_if_no_worse
 from valuation.schema import Z_LIMIT, Floats, Ints
 from valuation.tensors import Arrays, Layout
 
@@ -197,8 +196,7 @@ def fit_process(
 
     anchors, held = _divide(encoded.units, random, judge_share)
     few = _subset(random, anchors, MAX_FIT_ROWS)
-    looked_at = (attributes[few], encoded.locations[few], encoded.target[few])
-    hyper = quieter_if_no_worse(fit_hyperparameters(*looked_at), *looked_at)
+    hyper = fit_hyperparameters(attributes[few], encoded.locations[few], encoded.target[few])
     places, known, target = encoded.locations[anchors], attributes[anchors], encoded.target[anchors]
     k = covariance(hyper, known, places, known, places)
     k[np.diag_indices(len(anchors))] += hyper.noise
