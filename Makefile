@@ -17,6 +17,7 @@ TARGET ?=
 ARGS ?=
 SUITE ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 BIN := .venv/bin
 ROOMS := audit cli dao demo fl_client fl_server inference privacy rewards rounds valuation
 
@@ -90,8 +91,9 @@ forge: .stamps/node
 	node contracts/forge.mjs fmt --check
 	node contracts/forge.mjs test
 
+# Half of the time of one process is waiting for others: chains, daemons, federations.
 pytest: setup
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 # --- further --------------------------------------------------------------------------------
 
