@@ -31,12 +31,12 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help demo test lint types direction contracts contracts-check bundle-check forge pytest \
-        bench faults setup setup-demo need wheel clean distclean
+        bench faults gas mutants forge-deep setup setup-demo need wheel clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '3,8s/^# \{0,1\}//p' Makefile
-	@echo "also: make lint | contracts | bench | faults | wheel | setup | clean | distclean"
+	@echo "also: make lint | contracts | bench | faults | mutants | gas | forge-deep | wheel | setup | clean | distclean"
 
 # --- set-up: stamps make the second run instant ---------------------------------------------
 
@@ -87,6 +87,7 @@ contracts-check: .stamps/node
 bundle-check: .stamps/dev
 	$(BIN)/python -m fl_client.bundle.build --check
 
+# The tests compare what transactions cost with contracts/gas; `make gas` writes that anew.
 forge: .stamps/node
 	node contracts/forge.mjs fmt --check
 	node contracts/forge.mjs test
@@ -100,6 +101,19 @@ pytest: setup
 # SUITE=learning for one suite; what was measured before is kept (ARGS=--fresh measures again).
 bench: setup
 	$(BIN)/python -m bench.suite $(SUITE) $(ARGS)
+
+# Writes contracts/gas: what transactions cost, as forge measures them one by one.
+gas: .stamps/node
+	FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true \
+	    node contracts/forge.mjs test --match-contract GasTest
+
+# Shows for each mutant of contracts/mutants that a test notices it.
+mutants: setup
+	$(BIN)/python -m bench.contract_mutants $(ARGS)
+
+# Long walks and many fuzz runs; an hour or more.
+forge-deep: .stamps/node
+	FOUNDRY_PROFILE=deep node contracts/forge.mjs test --match-test '^(testFuzz_|invariant_)'
 
 # Plants each fault of tests/faults into a copy of the tree and shows its promise's test failing.
 faults: setup
