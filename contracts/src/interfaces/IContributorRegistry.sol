@@ -25,44 +25,62 @@ interface IContributorRegistry {
         bool registered;
     }
 
+    /// @notice The TaskLedger was named, for good.
     event TaskLedgerSet(address indexed taskLedger);
+    /// @notice An account joined with its first keys.
     event Registered(
         address indexed account,
         bytes32 indexed keyHash,
         bytes blsPublicKey,
         bytes32 superNodeKeyHash
     );
+    /// @notice An account replaced its keys; the old BLS key stays its own.
     event KeysRotated(
         address indexed account,
         bytes32 indexed keyHash,
         bytes blsPublicKey,
         bytes32 superNodeKeyHash
     );
+    /// @notice `amount` wei came in; `stake` is what the account has now.
     event StakeAdded(address indexed account, uint256 amount, uint256 stake);
+    /// @notice A joined task holds `amount` wei of the stake.
     event StakeLocked(address indexed account, uint256 indexed taskId, uint256 amount);
+    /// @notice A task that ended, or was left before its start, gave `amount` wei free.
     event StakeUnlocked(address indexed account, uint256 indexed taskId, uint256 amount);
+    /// @notice The cooldown began; no task can be joined from now on.
     event ExitRequested(address indexed account, uint64 requestedAt);
+    /// @notice The account left with `amount` wei.
     event Withdrawn(address indexed account, uint256 amount);
+    /// @notice `amount` wei of stake were burned by vote, on evidence that the store holds.
     event Slashed(
         address indexed account, uint256 amount, bytes32 indexed evidenceDigest, string evidenceCid
     );
 
+    /// @notice The account has keys and a stake; `rotateKeys` and `addStake` change them.
     error AlreadyRegistered(address account);
+    /// @notice The account has no keys here, or has withdrawn.
     error NotRegistered(address account);
     /// @notice The key belongs to another account, or did once.
     error KeyTaken(bytes32 keyHash, address owner);
     /// @notice The proof of possession does not fit key, account, chain and registry.
     error InvalidProofOfPossession(address account, bytes32 keyHash);
+    /// @notice Less than the least stake of a contributor, in wei.
     error StakeTooLow(uint256 stake, uint256 minimum);
+    /// @notice Stake that no open task locks, against what the task asks for, in wei.
     error FreeStakeTooLow(address account, uint256 free, uint256 needed);
     /// @notice The stake is locked by `locks` open tasks.
     error StakeIsLocked(address account, uint256 locks);
+    /// @notice The account is in as many open tasks as one account may be.
     error TooManyLocks(address account, uint256 maximum);
+    /// @notice Who is on the way out neither joins, adds stake nor changes keys.
     error ExitIsRequested(address account, uint64 requestedAt);
+    /// @notice A withdrawal needs `requestExit` and the cooldown first.
     error ExitNotRequested(address account);
     /// @notice The cooldown runs until `availableAt`.
     error CooldownRunning(uint256 availableAt, uint256 now_);
+    /// @notice Only the TaskLedger may call this.
     error NotTaskLedger(address caller, address taskLedger);
+    /// @notice The task holds no lock of this account.
     error TaskNotLocked(address account, uint256 taskId);
 
     /// @notice Names the TaskLedger. Once, by the deployer, who has no power afterwards.
@@ -138,6 +156,7 @@ interface IContributorRegistry {
         view
         returns (BLS12381.G1 memory);
 
+    /// @notice The sum with one key taken out. Does not check that the key was part of it.
     function sumWithout(BLS12381.G1 memory sum, bytes32 keyHash)
         external
         view

@@ -7,6 +7,7 @@ pragma solidity ^0.8.30;
 /// current release is always the one with the highest number; if it is suspended or revoked, nothing
 /// may be served until it is unsuspended or another release is made.
 interface IModelRegistry {
+    /// @notice Revoked is for good; what is suspended may be released again by vote.
     enum Status {
         None,
         Released,
@@ -30,21 +31,31 @@ interface IModelRegistry {
         Status status;
     }
 
+    /// @notice The RevenueShare was named, for good.
     event RevenueShareSet(address indexed revenueShare);
+    /// @notice Who may suspend from now on; zero for nobody.
     event GuardianSet(address indexed guardian);
+    /// @notice A vote released the last model of a finalised task.
     event Released(
         uint256 indexed releaseNumber,
         uint256 indexed taskId,
         bytes32 modelDigest,
         bytes32 shareRoot
     );
+    /// @notice The guardian or a vote stopped a release.
     event Suspended(uint256 indexed releaseNumber, address indexed by);
+    /// @notice A vote ended a suspension.
     event Unsuspended(uint256 indexed releaseNumber);
+    /// @notice A vote took a release back for good.
     event Revoked(uint256 indexed releaseNumber);
 
+    /// @notice A proposal names the number that it was written for; another came first.
     error UnexpectedReleaseNumber(uint256 given, uint256 expected);
+    /// @notice Only a finalised task has a model to release.
     error TaskNotFinalised(uint256 taskId);
+    /// @notice The release is not in the state that this change starts from.
     error UnexpectedStatus(uint256 releaseNumber, Status status);
+    /// @notice Only the guardian and the timelock suspend.
     error NotGuardianNorOwner(address caller);
 
     /// @notice Names the RevenueShare that books before each switch. Once, by the deployer.
@@ -66,8 +77,10 @@ interface IModelRegistry {
     /// @notice Names the guardian, who may only suspend; zero removes it. Only the timelock.
     function setGuardian(address guardian_) external;
 
+    /// @notice Who may suspend besides the timelock; zero for nobody.
     function guardian() external view returns (address);
 
+    /// @notice Where plain transfers are booked before each switch; zero until it is set.
     function revenueShare() external view returns (address);
 
     /// @notice The release with the highest number, whatever its status; all zero before the first.
@@ -76,5 +89,6 @@ interface IModelRegistry {
     /// @notice A release by number; all zero (Status.None) if there is none.
     function releaseOf(uint256 releaseNumber) external view returns (Release memory);
 
+    /// @notice How many releases there were; also the number of the current one.
     function releaseCount() external view returns (uint256);
 }

@@ -8,27 +8,37 @@ pragma solidity ^0.8.30;
 /// leaf is keccak256(bytes.concat(keccak256(abi.encode(taskId, account, shareWad)))) under the release's
 /// share root. The asset must not change balances by itself (no rebasing).
 interface IRevenueShare {
+    /// @notice `amount` is what arrived, which is less than what was sent if the asset takes a fee.
     event Paid(uint256 indexed releaseNumber, address indexed payer, uint256 amount);
+    /// @notice How an amount was split; the three parts are all of it.
     event Booked(
         uint256 indexed releaseNumber,
         uint256 toTreasury,
         uint256 toCoordinator,
         uint256 toContributors
     );
+    /// @notice A contributor was paid `amount` of its share.
     event Claimed(uint256 indexed releaseNumber, address indexed account, uint256 amount);
+    /// @notice The treasury was paid all that it had.
     event TreasuryWithdrawn(address indexed treasury, uint256 amount);
+    /// @notice A release's coordinator was paid all that it had of that release.
     event CoordinatorWithdrawn(
         uint256 indexed releaseNumber, address indexed coordinator, uint256 amount
     );
+    /// @notice Where the treasury's part goes from now on.
     event TreasurySet(address indexed treasury);
 
+    /// @notice The treasury cannot be the zero address.
     error ZeroAddress();
     /// @notice The two parts leave nothing for the contributors.
     error SplitTooHigh(uint256 treasuryBps, uint256 coordinatorBps);
+    /// @notice No release has this number.
     error UnknownRelease(uint256 releaseNumber);
     /// @notice A revoked release takes no payments.
     error ReleaseRevoked(uint256 releaseNumber);
+    /// @notice The share is not under the release's share root.
     error InvalidProof(uint256 releaseNumber, address account, uint256 shareWad);
+    /// @notice Nothing is due now; more comes with the next payment.
     error NothingToClaim();
     /// @notice The shares under the root add up to more than one.
     error PoolExceeded(uint256 releaseNumber, uint256 due, uint256 left);
@@ -69,9 +79,12 @@ interface IRevenueShare {
         view
         returns (uint256);
 
+    /// @notice Who is paid the treasury's part.
     function treasury() external view returns (address);
 
+    /// @notice What the treasury can withdraw, in units of the asset; plain transfers come in with `sync`.
     function treasuryBalance() external view returns (uint256);
 
+    /// @notice What a release's coordinator can withdraw, in units of the asset.
     function coordinatorBalance(uint256 releaseNumber) external view returns (uint256);
 }

@@ -6,13 +6,20 @@ pragma solidity ^0.8.30;
 /// is keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount)))) and the tree sorts each
 /// pair, as OpenZeppelin's StandardMerkleTree does. Never pays more than what a task funded.
 interface IRewardDistributor {
+    /// @notice The TaskLedger was named, for good.
     event TaskLedgerSet(address indexed taskLedger);
+    /// @notice A finalised task's payouts can be claimed; `total` in wei.
     event Funded(uint256 indexed taskId, bytes32 root, uint256 total);
+    /// @notice An account was paid `amount` wei of a task.
     event Claimed(uint256 indexed taskId, address indexed account, uint256 amount);
 
+    /// @notice Only the TaskLedger funds.
     error NotTaskLedger(address caller, address taskLedger);
+    /// @notice A task is funded once; its root cannot be replaced.
     error AlreadyFunded(uint256 taskId);
+    /// @notice The task is not finalised.
     error NotFunded(uint256 taskId);
+    /// @notice The payout is not under the task's root.
     error InvalidProof(uint256 taskId, address account, uint256 amount);
     /// @notice All of `amount` was paid before.
     error NothingToClaim(uint256 taskId, address account, uint256 amount);
@@ -29,6 +36,7 @@ interface IRewardDistributor {
     function claim(uint256 taskId, address account, uint256 amount, bytes32[] calldata proof)
         external;
 
+    /// @notice A task's payout root; zero before it is funded, and where nothing is paid.
     function rootOf(uint256 taskId) external view returns (bytes32);
 
     /// @notice What a task funded and what was paid of it, in wei.

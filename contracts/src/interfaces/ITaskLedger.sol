@@ -94,10 +94,13 @@ interface ITaskLedger is ITaskTypes {
     /// @notice Pays the caller its part of the bonds that rejected challengers of a task lost.
     function withdrawOwed(uint256 taskId) external;
 
+    /// @notice Where a task stands; State.None and zeros for an id that was never opened.
     function taskOf(uint256 taskId) external view returns (Task memory);
 
+    /// @notice What the vote approved; all zero for an id that was never opened.
     function termsOf(uint256 taskId) external view returns (Terms memory);
 
+    /// @notice A sealed part, counted from 0; reverts with UnknownPart.
     function partOf(uint256 taskId, uint256 part) external view returns (PartStatus memory);
 
     /// @notice The accounts of the roster in the order of the signers' bits; frozen by `start`.
@@ -109,11 +112,13 @@ interface ITaskLedger is ITaskTypes {
     /// @notice Place of an account in the roster; reverts with NotJoined.
     function rosterIndexOf(uint256 taskId, address account) external view returns (uint256);
 
+    /// @notice Whether an account is in the roster.
     function isJoined(uint256 taskId, address account) external view returns (bool);
 
     /// @notice Sum of the roster's keys, 128 bytes.
     function aggregateKeyOf(uint256 taskId) external view returns (bytes memory);
 
+    /// @notice A committed checkpoint, counted from 0; reverts with UnexpectedIndex.
     function checkpointOf(uint256 taskId, uint256 index)
         external
         view
@@ -122,6 +127,7 @@ interface ITaskLedger is ITaskTypes {
     /// @notice The result of a closed task; all zero before.
     function finalOf(uint256 taskId) external view returns (FinalReport memory);
 
+    /// @notice The open challenge; all zero where there is none.
     function challengeOf(uint256 taskId) external view returns (Challenge memory);
 
     /// @notice What `withdrawOwed` would pay an account, in wei.

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 /// @title What a task is made of, what happens to it, and what can be wrong
 /// @notice Amounts are wei of COVAL, times are block timestamps.
 interface ITaskTypes {
+    /// @notice See ITaskLedger for the moves between them.
     enum State {
         None,
         Open,
@@ -131,6 +132,7 @@ interface ITaskTypes {
         bytes32 evidenceDigest;
     }
 
+    /// @notice A vote opened a task and minted its budget, in wei.
     event TaskOpened(
         uint256 indexed taskId,
         bytes32 indexed taskDigest,
@@ -138,13 +140,19 @@ interface ITaskTypes {
         string taskCid,
         uint256 budget
     );
+    /// @notice The coordinator posted its bond, in wei.
     event BondPosted(uint256 indexed taskId, address indexed coordinator, uint256 amount);
+    /// @notice A part's holder posted its bond, in wei.
     event PartBondPosted(
         uint256 indexed taskId, uint256 indexed part, address indexed holder, uint256 amount
     );
+    /// @notice An account joined with the key that it has now; it takes the last place of the roster.
     event Joined(uint256 indexed taskId, address indexed account, bytes32 keyHash);
+    /// @notice An account left before the start; the last of the roster took its place.
     event Left(uint256 indexed taskId, address indexed account);
+    /// @notice The roster is frozen. `aggregateKey` is the sum of its keys, 128 bytes.
     event Started(uint256 indexed taskId, uint256 rosterSize, bytes aggregateKey);
+    /// @notice A stretch was committed. Bit i of `signers` stands for rosterOf(taskId)[i].
     event CheckpointCommitted(
         uint256 indexed taskId,
         uint256 indexed index,
@@ -154,7 +162,9 @@ interface ITaskTypes {
         bytes32 modelDigest,
         uint256 signers
     );
+    /// @notice The last round is committed; parts can be opened until `revealDeadline`.
     event RevealStarted(uint256 indexed taskId, uint64 revealDeadline);
+    /// @notice A holder published its part: salt, SHA-256 of the rows, and where they lie.
     event PartOpened(
         uint256 indexed taskId,
         uint256 indexed part,
@@ -162,17 +172,22 @@ interface ITaskTypes {
         bytes32 partDigest,
         string partCid
     );
+    /// @notice A part was not opened in time; its bond, in wei, is gone.
     event PartBondBurned(uint256 indexed taskId, uint256 indexed part, uint256 amount);
+    /// @notice The result is committed; it can be challenged until `challengeDeadline`.
     event Closed(
         uint256 indexed taskId, FinalReport report, uint256 signers, uint64 challengeDeadline
     );
+    /// @notice The task is frozen until the vote has resolved this challenge.
     event Challenged(
         uint256 indexed taskId,
         address indexed challenger,
         bytes32 evidenceDigest,
         string evidenceCid
     );
+    /// @notice The vote decided; the task stood still for `frozenSeconds`.
     event ChallengeResolved(uint256 indexed taskId, bool upheld, uint256 frozenSeconds);
+    /// @notice The coordinator had signed two records, `digestA` and `digestB`, for one round.
     event EquivocationProven(
         uint256 indexed taskId,
         uint256 indexed round,
@@ -180,46 +195,77 @@ interface ITaskTypes {
         bytes32 digestA,
         bytes32 digestB
     );
+    /// @notice The coordinator's bond went in halves to who proved the fault and to nobody, in wei.
     event BondSlashed(
         uint256 indexed taskId, address indexed beneficiary, uint256 rewarded, uint256 burned
     );
+    /// @notice The task ended without payouts; `from` is the state that it was in.
     event Aborted(uint256 indexed taskId, address indexed by, State from);
+    /// @notice The task ended: `paid` wei can be claimed, `burned` wei of the budget are gone.
     event Finalised(uint256 indexed taskId, uint256 paid, uint256 burned);
+    /// @notice A member took its part of lost challenge bonds, in wei.
     event OwedWithdrawn(uint256 indexed taskId, address indexed account, uint256 amount);
 
     /// @notice A term lies outside of what is allowed; `field` is its name.
     error InvalidTerms(string field, uint256 given, uint256 minimum, uint256 maximum);
+    /// @notice Each part needs a commitment and a holder of its own, who is not the coordinator.
     error InvalidPart(uint256 part, address holder, bytes32 commitment);
+    /// @notice This task record was opened before, as `taskId`.
     error TaskDigestUsed(bytes32 taskDigest, uint256 taskId);
+    /// @notice The task is in `state`, where this cannot be done.
     error WrongState(uint256 taskId, State state);
+    /// @notice The sender, or the record's signer, is not the coordinator that the terms name.
     error NotCoordinator(address caller, address coordinator);
+    /// @notice The sender is not the part's holder.
     error NotHolder(address caller, address holder);
+    /// @notice Parts are counted from 0; the task has `parts`.
     error UnknownPart(uint256 part, uint256 parts);
+    /// @notice A bond is posted once.
     error BondAlreadyPosted(uint256 taskId);
     /// @notice A bond is missing; `account` has to post it.
     error BondMissing(uint256 taskId, address account);
+    /// @notice The time for this is over; `limit` is the timestamp at which it ended.
     error TooLate(uint256 now_, uint256 limit);
+    /// @notice The time for this has not come; `limit` is the timestamp that it waits for.
     error TooEarly(uint256 now_, uint256 limit);
+    /// @notice The account is not under the terms' allowRoot.
     error NotAllowed(address account);
+    /// @notice An account has one place in a roster.
     error AlreadyJoined(uint256 taskId, address account);
+    /// @notice The account is not in the roster.
     error NotJoined(uint256 taskId, address account);
+    /// @notice The roster has as many members as the terms allow.
     error RosterFull(uint256 taskId, uint256 maximum);
+    /// @notice The start needs as many members as the terms ask for.
     error RosterTooSmall(uint256 taskId, uint256 size, uint256 minimum);
+    /// @notice The next checkpoint has index `expected`; when reading, there are `expected` of them.
     error UnexpectedIndex(uint256 given, uint256 expected);
+    /// @notice The next stretch follows from the terms and from the last one: no gaps, no overlaps.
     error UnexpectedRounds(
         uint256 firstRound, uint256 lastRound, uint256 expectedFirst, uint256 expectedLast
     );
+    /// @notice A digest that must be given is zero.
     error ZeroDigest();
     /// @notice A CID is missing, or too long to be one.
     error InvalidCidLength(uint256 given, uint256 maximum);
+    /// @notice A bit is set for which the roster has no member.
     error SignersBeyondRoster(uint256 signers, uint256 rosterSize);
+    /// @notice Too few of the roster signed.
     error QuorumNotReached(uint256 signed, uint256 rosterSize, uint256 quorumBps);
+    /// @notice The aggregate signature is not that of these signers over this message.
     error InvalidSignature();
+    /// @notice A part is opened once.
     error PartAlreadyOpened(uint256 part);
+    /// @notice Salt and rows give `given`; the task holds another commitment.
     error CommitmentMismatch(uint256 part, bytes32 given, bytes32 committed);
+    /// @notice Payouts above the budget, in wei.
     error BudgetExceeded(uint256 payoutTotal, uint256 budget);
+    /// @notice The task is frozen until the vote has resolved the challenge of `challenger`.
     error ChallengeOpen(uint256 taskId, address challenger);
+    /// @notice There is no open challenge to resolve.
     error NoChallenge(uint256 taskId);
+    /// @notice Two equal digests prove nothing.
     error NoEquivocation();
+    /// @notice No lost challenge bond is left for this account.
     error NothingOwed(uint256 taskId, address account);
 }
