@@ -3,8 +3,8 @@
 
     python -m bench.gas
 
-forge runs `contracts/test/Gas.t.sol` with isolation: each measured call is a transaction of its own,
-so a figure is what its receipt says, with the base cost of 21,000, calldata, cold storage and
+forge runs `contracts/test/Gas.t.sol` with isolation: each measured call is a transaction of its
+own, so a figure is what its receipt says, with the base cost of 21,000, calldata, cold storage and
 refunds. The Governor beside ours is OpenZeppelin's with the same extensions over OpenZeppelin's own
 votes token (`contracts/test/BareGovernor.sol`); both execute the same call, in the same run.
 """

@@ -130,6 +130,47 @@ contract GovernanceTest is CovalueFixture {
         vm.assertEq(governor.proposalDeadline(proposal), block.timestamp + LATE_QUORUM);
     }
 
+    /// @dev The quorum of a vote is that of its snapshot.
+    function test_quorum_loweredDoesNotReviveADefeatedProposal() external {
+        ITaskTypes.Terms memory terms = _late();
+        uint256 defeated = _propose(terms);
+        vm.warp(block.timestamp + VOTING_DELAY + 1);
+        vm.prank(SMALL_HOLDER);
+        governor.castVote(defeated, 1);
+        vm.warp(block.timestamp + VOTING_PERIOD);
+        (address[] memory targets, uint256[] memory values, bytes[] memory calls) =
+            _call(abi.encodeCall(governor.updateQuorumNumerator, (0)));
+        targets[0] = address(governor);
+        vm.prank(FOUNDER);
+        uint256 lowering = governor.propose(targets, values, calls, "lower");
+        vm.warp(block.timestamp + VOTING_DELAY + 1);
+        vm.prank(FOUNDER);
+        governor.castVote(lowering, 1);
+        vm.warp(block.timestamp + VOTING_PERIOD);
+        governor.queue(targets, values, calls, keccak256("lower"));
+        vm.warp(block.timestamp + TIMELOCK_DELAY);
+        governor.execute(targets, values, calls, keccak256("lower"));
+        vm.assertEq(governor.quorumNumerator(), 0);
+        vm.assertTrue(governor.state(defeated) == IGovernor.ProposalState.Defeated);
+        vm.expectPartialRevert(IGovernor.GovernorUnexpectedProposalState.selector);
+        _queue(terms);
+    }
+
+    /// @dev Votes count as they stood at the snapshot: neither bought later nor borrowed and given back.
+    function test_votes_borrowedOrBoughtLaterDoNotCount() external {
+        uint256 proposal = _propose(_late());
+        vm.warp(governor.proposalSnapshot(proposal));
+        vm.prank(FOUNDER);
+        token.transfer(SMALL_HOLDER, 1_000_000 ether);
+        vm.prank(SMALL_HOLDER);
+        token.transfer(FOUNDER, 1_000_000 ether);
+        vm.warp(block.timestamp + 1);
+        vm.prank(FOUNDER);
+        token.transfer(SMALL_HOLDER, 1_000_000 ether);
+        vm.prank(SMALL_HOLDER);
+        vm.assertEq(governor.castVote(proposal, 1), 100 ether);
+    }
+
     function test_nobodyElseOpensResolvesOrSlashes() external {
         ITaskTypes.Terms memory terms = _late();
         bytes memory refused =

@@ -9,7 +9,7 @@ import {MerkleTree} from "./MerkleTree.sol";
 /// @title Random walks through tasks and stakes; each step is one that its state allows
 /// @dev Keeps its own count of what should lie where, in plain sums, for the invariants to compare.
 contract LedgerHandler is CovalueFixture {
-    uint256 private constant MEMBERS = 4;
+    uint256 internal constant MEMBERS = 4;
 
     /// @notice Money that should lie in the ledger, by what it is for.
     uint256 public budgets;
@@ -116,6 +116,7 @@ contract LedgerHandler is CovalueFixture {
             report.payoutTotal += amounts[i];
         }
         report.payoutRoot = MerkleTree.root(_leaves(taskId));
+        report.shareRoot = MerkleTree.root(_shareLeaves(taskId));
         bytes memory signature = _rosterSigns(taskId, ledger.finalMessage(taskId, report));
         ledger.close(taskId, report, _everyone(taskId), signature);
         bonds -= PART_BOND * (2 - task.partsOpened);
@@ -262,7 +263,7 @@ contract LedgerHandler is CovalueFixture {
     }
 
     /// @dev The first task in `state`, counted on from the seed; 0 if there is none.
-    function _pick(uint256 seed, ITaskTypes.State state) private view returns (uint256) {
+    function _pick(uint256 seed, ITaskTypes.State state) internal view returns (uint256) {
         uint256 count = ledger.taskCount();
         for (uint256 i = 0; i < count; ++i) {
             uint256 taskId = 1 + (seed % count + i) % count;
@@ -299,6 +300,19 @@ contract LedgerHandler is CovalueFixture {
             leaves[i] = keccak256(
                 bytes.concat(keccak256(abi.encode(taskId, _member(i), _payouts[taskId][i])))
             );
+        }
+    }
+
+    /// @dev 4, 3, 2 and 1 tenths, less a share that nobody holds.
+    function shareOf(uint256 i) public pure returns (uint256) {
+        return (MEMBERS - i) * 1e17 - 1;
+    }
+
+    function _shareLeaves(uint256 taskId) internal pure returns (bytes32[] memory leaves) {
+        leaves = new bytes32[](MEMBERS);
+        for (uint256 i = 0; i < MEMBERS; ++i) {
+            leaves[i] =
+                keccak256(bytes.concat(keccak256(abi.encode(taskId, _member(i), shareOf(i)))));
         }
     }
 }
