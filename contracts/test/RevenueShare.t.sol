@@ -168,11 +168,14 @@ contract RevenueShareTest is CovalueFixture {
         vm.assertEq(fee.balanceOf(address(revenue)), 990);
     }
 
-    function test_constructorAndTreasury() external {
+    function test_constructor_refusesASplitOfAllAndNoTreasury() external {
         vm.expectRevert(abi.encodeWithSelector(IRevenueShare.SplitTooHigh.selector, 9000, 1000));
         new RevenueShare(dollar, models, ledger, TREASURY, 9000, 1000, TIMELOCK);
         vm.expectRevert(IRevenueShare.ZeroAddress.selector);
         new RevenueShare(dollar, models, ledger, address(0), 0, 0, TIMELOCK);
+    }
+
+    function test_setTreasury_onlyTheTimelock() external {
         vm.expectRevert(
             abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, address(this))
         );
