@@ -52,8 +52,9 @@ def play(
 ) -> Iterator[tuple[DemoResult, ServedApi]]:
     """Run the demo; inside the `with` block the API still answers. Nothing is left running."""
     began = time.monotonic()
-    folder = DemoFolder.fresh(options.out)
+    # before the folder is cleared: a misspelt column must not cost the last run
     source = load_source(options.data, options.target, seed=options.seed)
+    folder = DemoFolder.fresh(options.out)
     tell(f"Data: {source.told}, {len(source.frame):,} rows; target {source.target}.")
     cast = assemble(options.contributor_count)
     with ExitStack() as running:

@@ -12,6 +12,8 @@ from dao.errors import ChainError, InputError
 from demo.devnet import free_port
 from demo.devnet_daemon import bring_up, running
 from demo.folder import DemoFolder
+from demo.loop import play
+from demo.options import DemoOptions
 
 
 def test_a_chain_brought_up_again_is_stopped_before_its_folder_is_cleared(tmp_path: Path) -> None:
@@ -40,3 +42,16 @@ def test_what_no_demo_made_is_never_cleared(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was not made by the demo"):
         DemoFolder.fresh(tmp_path)
     assert (tmp_path / "mine.csv").exists()
+
+
+def test_a_misspelt_column_does_not_cost_the_last_run(tmp_path: Path) -> None:
+    last = DemoFolder.fresh(tmp_path / "out")
+    last.deployment.write_text("{}")
+    (tmp_path / "rows.csv").write_text("price,area\n100000,50\n")
+    options = DemoOptions(data=tmp_path / "rows.csv", target="prise", out=tmp_path / "out")
+    with (
+        pytest.raises(InputError, match="no column 'prise'"),
+        play(options, tell=lambda _: None, on_progress=lambda _: None),
+    ):
+        pass
+    assert last.deployment.exists()
