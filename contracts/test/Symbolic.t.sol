@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {RevenueShare} from "../src/RevenueShare.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
+import {ITaskLedger} from "../src/interfaces/ITaskLedger.sol";
+import {ForgeTest} from "./ForgeTest.sol";
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+
+contract PlainToken is ERC20("Plain", "PLAIN") {
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+}
+
+/// @dev Stands where the ModelRegistry stands: one release.
+contract OneRelease {
+    function releaseCount() external pure returns (uint256) {
+        return 1;
+    }
+
+    function releaseOf(uint256 number)
+        external
+        pure
+        returns (IModelRegistry.Release memory release)
+    {
+        if (number != 1) return release;
+        (release.number, release.status) = (1, IModelRegistry.Status.Released);
+    }
+}
+
+/// @title Claims and splits for every input at once: what halmos proves (docs/contracts.md)
+/// @dev forge does not run these.
+contract SymbolicTest is ForgeTest {
+    PlainToken private token;
+    RewardDistributor private distributor;
+    RevenueShare private revenue;
+
+    function setUp() external {
+        token = new PlainToken();
+        distributor = new RewardDistributor(token, address(this));
+        distributor.setTaskLedger(address(this));
+        revenue = new RevenueShare(
+            token,
+            IModelRegistry(address(new OneRelease())),
+            ITaskLedger(address(0x1ED)),
+            address(0x7EA),
+            1000,
+            500,
+            address(this)
+        );
+    }
+
+    function _leaf(uint256 taskId, address account, uint256 amount) private pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount))));
+    }
+
+    function _claim(address account, uint256 amount) private returns (bool ok) {
+        (ok,) = address(distributor)
+            .call(abi.encodeCall(distributor.claim, (1, account, amount, new bytes32[](0))));
+    }
+
+    /// @dev Promise 8, for any account, amount and fund: paid once, and never beyond the fund.
+    function check_promise_8_claimPaysOnceAndWithinTheFund(
+        address account,
+        uint256 amount,
+        uint256 funded
+    ) external {
+        vm.assume(account != address(0) && account != address(distributor));
+        vm.assume(account != address(this));
+        token.mint(address(this), funded);
+        token.approve(address(distributor), funded);
+        distributor.fund(1, _leaf(1, account, amount), funded);
+        bool first = _claim(account, amount);
+        assert(first == (amount != 0 && amount <= funded));
+        assert(!_claim(account, amount));
+        assert(token.balanceOf(account) == (first ? amount : 0));
+        assert(token.balanceOf(address(distributor)) == funded - (first ? amount : 0));
+    }
+
+    /// @dev Promise 8: only what the root names is paid.
+    function check_promise_8_claimNeedsItsLeaf(
+        address account,
+        uint256 amount,
+        address claimer,
+        uint256 claimed
+    ) external {
+        vm.assume(account != claimer || amount != claimed);
+        token.mint(address(this), 100 ether);
+        token.approve(address(distributor), 100 ether);
+        distributor.fund(1, _leaf(1, account, amount), 100 ether);
+        assert(!_claim(claimer, claimed));
+    }
+
+    /// @dev A payment is split without a rest, and no part is more than the payment. Eight bits: the
+    /// solvers do not get through the 512-bit products of mulDiv for wider amounts.
+    function check_split_isComplete(uint8 amount) external {
+        token.mint(address(this), amount);
+        token.approve(address(revenue), amount);
+        revenue.pay(1, amount);
+        (uint256 earned, uint256 paid) = revenue.poolOf(1);
+        assert(paid == 0);
+        assert(revenue.treasuryBalance() + revenue.coordinatorBalance(1) + earned == amount);
+        assert(revenue.treasuryBalance() <= amount && earned <= amount);
+        assert(revenue.bookedBalance() == amount);
+    }
+}
