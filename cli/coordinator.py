@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +101,29 @@ def run(
             on_entry=lambda entry: _tell(entry, record.total_rounds),
         )
     emit(_standing(dao, task), as_json=as_json)
+
+
+@app.command()
+@guard
+def publish(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Serve your store until stopped (Ctrl-C), without training.
+
+    Voters and contributors read a task before it starts. Whoever proposed it, or will run it,
+    serves it so until "covalue coordinator run" does.
+    """
+    serving = load_settings(config).store
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with BlockServer(
+        LocalStore(serving.path), host=serving.serve_host, port=serving.serve_port
+    ) as server:
+        emit(
+            {"url": server.url},
+            as_json=as_json,
+            text=lambda out: out.print(f"content at {server.url}; Ctrl-C stops it"),
+        )
+        stop.wait()
 
 
 @app.command()
