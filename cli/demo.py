@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,7 +130,8 @@ def app(
             emit(result.as_json(), as_json=as_json, text=text)
             if serve:
                 console.print("\nCtrl-C stops everything.")
-                api.wait()
+                with contextlib.suppress(KeyboardInterrupt):  # the normal end
+                    api.wait()
     if not result.audit_ok:
         raise typer.Exit(3)
 

@@ -151,7 +151,7 @@ def settings_lines(
         "quorum_percent = 66.67",
         "# Rounds between two checkpoints on chain; a survey (rule wiener) and a calibration are",
         "# one round more each.",
-        "checkpoint_length = 11",
+        "checkpoint_length = 6",
         'join_time = "3 days"',
         'deadline = "30 days"',
         'reveal_time = "2 days"',

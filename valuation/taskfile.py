@@ -194,7 +194,7 @@ class TermsSection(Section):
     min_contributors: Annotated[int, Field(ge=1, le=256)] = 3
     max_contributors: Annotated[int, Field(ge=1, le=256)] = 50
     quorum_percent: Annotated[float, Field(ge=66.67, le=100)] = 66.67
-    checkpoint_length: Annotated[int, Field(ge=1)] = 11
+    checkpoint_length: Annotated[int, Field(ge=1)] = 6
     join_time: str = "3 days"
     deadline: str = "30 days"
     reveal_time: str = "2 days"

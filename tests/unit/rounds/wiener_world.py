@@ -81,7 +81,7 @@ def build() -> Built:
             'rule = "wiener"',
             f'rule = "wiener"\nsurvey_cells = {CELLS}\njudge_rounds = [2, 4]\nnoise_players = 5',
         ),
-        ("checkpoint_length = 11", "checkpoint_length = 4"),
+        ("checkpoint_length = 6", "checkpoint_length = 4"),
     ):
         assert old in text
         text = text.replace(old, new)
