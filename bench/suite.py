@@ -29,7 +29,15 @@ from rich.table import Table
 
 SUITES: dict[str, tuple[str, ...]] = {
     "learning": ("engine", "privacy_audit", "data_check", "forecast", "intervals", "accuracy_bars"),
-    "trust": ("audit", "bls", "shapley", "mixing", "gas", "attacks"),
+    "trust": (
+        "audit",
+        "bls",
+        "shapley",
+        "mixing",
+        "gas",
+        "contract_mutants",
+        "attacks",
+    ),
 }
 FIELDS = ("name", "ours", "peer", "value", "unit", "bar", "holds")
 BUILD = Path("build")
