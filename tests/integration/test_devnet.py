@@ -23,8 +23,9 @@ from demo import devnet as devnet_module
 from demo.devnet import ACCOUNTS, Devnet, find_anvil, free_port, port_is_busy
 
 HOLD = """
-import sys, time
+import signal, time
 from demo.devnet import Devnet
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with Devnet() as net:
     print(net.rpc_url, flush=True)
     time.sleep(600)
