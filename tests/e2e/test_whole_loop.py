@@ -115,7 +115,7 @@ def test_run_leaves_picture_task_file_and_progress(played: Played) -> None:
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert "[target]" in (folder / "task.toml").read_text()
     assert played.events.count("round") == 32
-    assert played.events.count("checkpoint") == 3
+    assert played.events.count("checkpoint") == 6
 
 
 def test_nothing_but_updates_receipts_and_cosignatures_is_published(played: Played) -> None:
