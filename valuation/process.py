@@ -18,6 +18,7 @@ from scipy.linalg import cho_solve, cholesky
 from dao.errors import RecordError, TaskError
 from valuation.covariance import Hyperparameters, covariance, fit_hyperparameters
 from valuation.encode import Encoded
+from valuation.quieter import quieter_if_hardly_worse
 from valuation.schema import Z_LIMIT, Floats, Ints
 from valuation.tensors import Arrays, Layout
 
@@ -196,7 +197,8 @@ def fit_process(
 
     anchors, held = _divide(encoded.units, random, judge_share)
     few = _subset(random, anchors, MAX_FIT_ROWS)
-    hyper = fit_hyperparameters(attributes[few], encoded.locations[few], encoded.target[few])
+    looked_at = (attributes[few], encoded.locations[few], encoded.target[few])
+    hyper = quieter_if_hardly_worse(fit_hyperparameters(*looked_at), *looked_at)
     places, known, target = encoded.locations[anchors], attributes[anchors], encoded.target[anchors]
     k = covariance(hyper, known, places, known, places)
     k[np.diag_indices(len(anchors))] += hyper.noise
