@@ -63,11 +63,12 @@ class _AesNoise:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._stream, *self._normal_streams = (
-            Cipher(algorithms.AES256(key), modes.CTR(bytes([k]) + bytes(15))).encryptor()
-            for k in range(5)
-        )
-        self._make_room(0)
+        # One cipher that is set to the counter of each stream in turn: to make one costs more than
+        # the samples that a short vector takes from it.
+        self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+        self._normals_drawn = 0
+        self._uniforms_drawn = 0
+        self._room = 0
 
     def gaussian(self, n: int) -> NDArray[np.float64]:
         """n samples sqrt(-ln u_1) cos(pi v_3) + sqrt(-ln u_2) cos(pi v_4) with v = 2 u - 1; u_k is
@@ -98,13 +99,15 @@ class _AesNoise:
         """float64[2, m] of streams 1 and 2 and float64[2, m] of streams 3 and 4, of which the first
         n columns count, in one buffer that is kept. Every row of it begins on a cache line."""
         room = -(-n // LINE) * LINE
-        if room != self._uniform.shape[1]:
+        if room != self._room:
             self._make_room(room)
         zeros = _ZEROS[: 8 * n]
-        for place, stream in enumerate(self._normal_streams):
+        for stream in range(1, 5):
+            self._set_to(stream, self._normals_drawn)
             # Streams write a little beyond their end, where the next one writes after them.
-            first = 8 * room * place
-            stream.update_into(zeros, self._bytes[first : first + 8 * n + _SPARE])
+            first = 8 * room * (stream - 1)
+            self._cipher.update_into(zeros, self._bytes[first : first + 8 * n + _SPARE])
+        self._normals_drawn += n
         self._bits >>= np.uint64(12)
         # As the digits of a number in [1, 2): exact, and faster than to convert and scale.
         self._bits |= _ONE
@@ -113,14 +116,24 @@ class _AesNoise:
 
     def _make_room(self, room: int) -> None:
         """One buffer for a row of `room` words from each stream, as bytes, integers and floats."""
+        self._room = room
         words = aligned(4 * room + LINE)
         self._bytes = words.data.cast("B")
         self._bits = words[: 4 * room].view("<u8").reshape(4, room)
         self._uniform = self._bits.view("<f8")
 
+    def _set_to(self, stream: int, word: int) -> None:
+        """Makes a stream's word the next one that the cipher gives."""
+        block, odd = divmod(word, 2)
+        self._cipher.reset_nonce(bytes([stream]) + block.to_bytes(15, "big"))
+        if odd:
+            self._cipher.update(bytes(8))
+
     def uniform(self, n: int) -> NDArray[np.float64]:
-        """n independent multiples of 2^-53 from (0, 1], from the next n words of the stream."""
-        words = np.frombuffer(self._stream.update(bytes(8 * n)), dtype="<u8")
+        """n independent multiples of 2^-53 from (0, 1], from the next n words of stream 0."""
+        self._set_to(0, self._uniforms_drawn)
+        words = np.frombuffer(self._cipher.update(bytes(8 * n)), dtype="<u8")
+        self._uniforms_drawn += n
         return ((words >> np.uint64(11)).astype(np.float64) + 1.0) * _UNIFORM_SCALE
 
 
