@@ -106,11 +106,7 @@ def read_again(
     copies = {each.contributor for each in record.exclusions if each.reason == "copy"}
     counted = [update for address, update in updates.items() if address not in copies]
     total = sum_updates(counted, length=release.length)
-    return PublishedRound(
-        round_number=record.position.round,
-        addresses=tuple(addresses),
-        vectors=np.stack([*(each.astype(np.float64) for each in updates.values()), total]),
-    )
+    return PublishedRound.of(record.position.round, updates, total)
 
 
 def pack(kept: KeptRounds) -> bytes:

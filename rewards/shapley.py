@@ -4,8 +4,8 @@
 Zero-fill: a coalition's model is the base plus the sum of its members' displacements; who is not
 in it counts as zero, and the public N stays the divisor. Then the value of a linear model is a
 quadratic form and the Shapley value has a closed form (`quadratic_shapley`, or `gram_shapley` of
-one Gram matrix). Other models are enumerated (`exact_shapley`, or `table_shapley` of values already
-known) or sampled (`sampled_shapley`). `shapley_by_definition` is the slow reference that all are
+one Gram matrix). Other models are enumerated (`exact_shapley` of the values of all coalitions) or
+sampled (`sampled_shapley`). `shapley_by_definition` is the slow reference that all are
 tested against.
 
 Source: Shapley, "A Value for n-Person Games", 1953; sampling by permutations with their reverse:

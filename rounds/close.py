@@ -12,8 +12,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from dao.errors import RecordError
 from dao.records import BlobRef, Exclusion, ExclusionReason, Position, RoundRecord, Task
 from rounds.exclusion import (
@@ -149,11 +147,7 @@ def close_round(given: CloseInput, *, recorded: RecordedFigures | None = None) -
         judge_floor_pico=None if verdict is None else verdict.floor_pico,
         model=given.ref(model),
     )
-    published = PublishedRound(
-        round_number=number,
-        addresses=tuple(updates),
-        vectors=np.stack([*(each.astype(np.float64) for each in updates.values()), total]),
-    )
+    published = PublishedRound.of(number, updates, total)
     after = replace(trained.history, round_number=number, published=(*history.published, published))
     return Closed(record=record, model=model, history=after)
 

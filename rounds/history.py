@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from dao.records import Task
-from rounds.state import Floats
+from rounds.state import Floats, Ints
 from rounds.step import Displacement
 
 
@@ -22,6 +24,13 @@ class PublishedRound:
     round_number: int
     addresses: tuple[str, ...]
     vectors: Floats
+
+    @classmethod
+    def of(cls, round_number: int, updates: Mapping[str, Ints], total: Floats) -> PublishedRound:
+        """Of the well-formed updates by address, int64[length] each, and the sum of those counted,
+        [length]."""
+        rows = [*(each.astype(np.float64) for each in updates.values()), total]
+        return cls(round_number, tuple(updates), np.stack(rows))
 
     def what(self, index: int) -> str:
         """The row's name, for people."""

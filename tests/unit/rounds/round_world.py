@@ -41,6 +41,7 @@ from rounds.close import Closed, CloseInput, close_round
 from rounds.exclusion import Answer, RosterMember
 from rounds.history import History
 from rounds.phases import event_of, kind_of, release_of
+from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
 from rounds.rules import steps_of
 from rounds.state import initial_state, theta_of
 from rounds.step import Steps
@@ -303,6 +304,31 @@ class World:
 
     def signed(self) -> list[SignedRoundRecord]:
         return [SignedRoundRecord(record=record, signature="0x00") for record in self.records]
+
+    def replay_input(self, **changes: object) -> ReplayInput:
+        """What whoever replays the task holds; the coordinator's signature is 0x00."""
+        plain = ReplayInput(
+            task=self.task,
+            place=self.position(0),
+            roster=self.roster,
+            family=self.family,
+            content=self.content,
+            verify=verify,
+            ref=blob_ref,
+            coordinator_signed=lambda signed: signed.signature == "0x00",
+        )
+        return replace(plain, **changes)
+
+    def first_point(self) -> ReplayPoint:
+        """Before the first round."""
+        return ReplayPoint.start(self.task, self.roster, initial_state=self.states[0])
+
+    def replayed(self, records: list[RoundRecord] | None = None) -> ReplayPoint:
+        """Where these records lead, its own by default. ReplayMismatch where they are wrong."""
+        signed = [
+            SignedRoundRecord(record=each, signature="0x00") for each in records or self.records
+        ]
+        return replay_stretch(self.replay_input(), self.first_point(), signed)
 
 
 def make_world(

@@ -10,16 +10,15 @@ import pytest
 
 from dao.cid import blob_ref
 from dao.errors import ReplayMismatch
-from dao.records import Aggregation, SignedRoundRecord
+from dao.records import Aggregation
 from rounds.exclusion import Answer
 from rounds.mixing import nnm_trimmed_mean
 from rounds.phases import release_of
-from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
 from rounds.rules import MixedSteps, steps_of
 from rounds.state import decode_state, decode_update, encode_state, state_to_float
 from rounds.step import SumSteps
 from rounds.stretch import ScoredRound, Stretch, stretch_moves
-from tests.unit.rounds.round_world import World, make_world, verify
+from tests.unit.rounds.round_world import World, make_world
 
 HARMFUL, TOLERATED = 3, 2
 
@@ -131,24 +130,9 @@ def _scored(world: World) -> list[ScoredRound]:
     return [ScoredRound.read(record, world.content) for record in world.records]
 
 
-def _replay(world: World, records: list[SignedRoundRecord]) -> None:
-    given = ReplayInput(
-        task=world.task,
-        place=world.position(0),
-        roster=world.roster,
-        family=world.family,
-        content=world.content,
-        verify=verify,
-        ref=blob_ref,
-        coordinator_signed=lambda signed: True,
-    )
-    start = ReplayPoint.start(world.task, world.roster, initial_state=world.states[0])
-    replay_stretch(given, start, records)
-
-
 def test_a_replay_agrees_and_names_a_model_that_was_summed() -> None:
     world = _world().play(2)
-    _replay(world, world.signed())
+    world.replayed()
     counted = dict(zip(world.addresses, _sent(world, 1), strict=True))
     base = decode_state(world.task, world.states[0])
     plain = SumSteps(world.task, world.family.optimiser_vectors())
@@ -156,7 +140,7 @@ def test_a_replay_agrees_and_names_a_model_that_was_summed() -> None:
     world.content[hashlib.sha256(summed).hexdigest()] = summed
     record = world.records[0].model_copy(update={"model": blob_ref(summed)})
     with pytest.raises(ReplayMismatch, match="round 1, model"):
-        _replay(world, [SignedRoundRecord(record=record, signature="0x00")])
+        world.replayed([record])
 
 
 def test_one_or_two_are_heard_as_they_are_and_of_three_one_is_tolerated() -> None:

@@ -8,14 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from dao.cid import blob_ref
 from dao.errors import ReplayMismatch
-from dao.records import NormClip, RoundRecord, SignedRoundRecord
+from dao.records import NormClip
 from rounds.exclusion import Answer
 from rounds.norm_clips import clipped_updates, norm_clips
 from rounds.phases import release_of
-from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
-from tests.unit.rounds.round_world import World, make_world, verify
+from tests.unit.rounds.round_world import World, make_world
 from tests.unit.rounds.wiener_world import build, world_of
 
 LOUD, TIMES = 2, 9
@@ -95,26 +93,10 @@ def test_honest_updates_stand_as_they_were_sent() -> None:
     assert not any(each.norm_clips for each in world.records)
 
 
-def _replay(world: World, records: list[RoundRecord]) -> None:
-    given = ReplayInput(
-        task=world.task,
-        place=world.position(0),
-        roster=world.roster,
-        family=world.family,
-        content=world.content,
-        verify=verify,
-        ref=blob_ref,
-        coordinator_signed=lambda signed: True,
-    )
-    start = ReplayPoint.start(world.task, world.roster, initial_state=world.states[0])
-    signed = [SignedRoundRecord(record=each, signature="0x00") for each in records]
-    replay_stretch(given, start, signed)
-
-
 def test_a_replay_finds_what_was_kept_and_any_other_figure() -> None:
     world = _multiplied(_world(median_norm_factor_micro=2_000_000)).play(1)
     (record,) = world.records
-    _replay(world, world.records)
+    world.replayed()
     (clip,) = record.norm_clips
     other = world.addresses[0]
     for said in (
@@ -127,7 +109,7 @@ def test_a_replay_finds_what_was_kept_and_any_other_figure() -> None:
     ):
         changed = record.model_copy(update={"norm_clips": said})
         with pytest.raises(ReplayMismatch, match="round 1, norm_clips"):
-            _replay(world, [changed])
+            world.replayed([changed])
 
 
 @pytest.mark.parametrize("claimed", [100.0, 400.0])

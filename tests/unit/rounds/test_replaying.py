@@ -14,32 +14,13 @@ from dao.cid import blob_ref
 from dao.errors import RecordError, ReplayMismatch
 from dao.records import RoundRecord, SignedRoundRecord
 from rounds.replay import (
-    ReplayInput,
     ReplayPoint,
     first_difference,
     replay_round,
     replay_stretch,
 )
 from rounds.state import decode_state, encode_state
-from tests.unit.rounds.round_world import World, make_world, verify
-
-
-def _given(world: World, **changes: object) -> ReplayInput:
-    plain = ReplayInput(
-        task=world.task,
-        place=world.position(0),
-        roster=world.roster,
-        family=world.family,
-        content=world.content,
-        verify=verify,
-        ref=blob_ref,
-        coordinator_signed=lambda signed: signed.signature == "0x00",
-    )
-    return replace(plain, **changes)
-
-
-def _start(world: World) -> ReplayPoint:
-    return ReplayPoint.start(world.task, world.roster, initial_state=world.states[0])
+from tests.unit.rounds.round_world import World, make_world
 
 
 def _eventful(hidden: int = 0) -> World:
@@ -76,8 +57,8 @@ def test_promise_7_every_record_follows_from_published_bytes(kind: str) -> None:
     world = WORLDS[kind]
     reasons = {each.reason for record in world.records for each in record.exclusions}
     assert {"missing", "copy", "bad-signature", "wrong-shape"} <= reasons
-    point = replay_stretch(_given(world), _start(world), world.signed()[:3])
-    point = replay_stretch(_given(world), point, world.signed()[3:])
+    point = replay_stretch(world.replay_input(), world.first_point(), world.signed()[:3])
+    point = replay_stretch(world.replay_input(), point, world.signed()[3:])
     assert point.last_record == world.previous
     assert point.model == world.base
     assert point.model_bytes == world.state
@@ -96,14 +77,16 @@ def test_a_late_answer_replays_as_late() -> None:
     }
     signed = SignedRoundRecord(record=closed.record, signature="0x00")
     start = ReplayPoint.start(world.task, world.roster, initial_state=world.state)
-    assert replay_round(_given(world), start, signed).model == closed.record.model
+    assert replay_round(world.replay_input(), start, signed).model == closed.record.model
     # A receipt beside it, its own or another's, would count as an answered round.
     for place in (0, 1):
         receipt = world.honest_answers(1)[world.addresses[place]].receipt
         late = closed.record.exclusions[0].model_copy(update={"receipt": receipt})
         bent = closed.record.model_copy(update={"exclusions": (late,)})
         with pytest.raises(ReplayMismatch, match=r"exclusions\[0\].receipt"):
-            replay_round(_given(world), start, SignedRoundRecord(record=bent, signature="0x00"))
+            replay_round(
+                world.replay_input(), start, SignedRoundRecord(record=bent, signature="0x00")
+            )
 
 
 def _leaves(tree: object, path: str = "") -> list[str]:
@@ -140,7 +123,7 @@ def _changed(record: RoundRecord, path: str) -> RoundRecord | None:
 @pytest.mark.promise(7)
 def test_promise_7_any_changed_value_of_a_record_is_found_with_its_round() -> None:
     world = WORLDS["newton"]
-    point = replay_stretch(_given(world), _start(world), world.signed()[:1])
+    point = replay_stretch(world.replay_input(), world.first_point(), world.signed()[:1])
     record = world.records[1]
     tried = 0
     for path in _leaves(json.loads(record.canonical())):
@@ -151,7 +134,7 @@ def test_promise_7_any_changed_value_of_a_record_is_found_with_its_round() -> No
         signed = SignedRoundRecord(record=other, signature="0x00")
         # A digest that names other bytes is already missing from the content.
         with pytest.raises((ReplayMismatch, KeyError)) as caught:
-            replay_round(_given(world), point, signed)
+            replay_round(world.replay_input(), point, signed)
         if isinstance(caught.value, ReplayMismatch):
             assert caught.value.place.startswith("round 2, ")
     assert tried > 80
@@ -164,7 +147,7 @@ def test_places_are_named() -> None:
     def place_of(changed: RoundRecord, **given: object) -> str:
         signed = SignedRoundRecord(record=changed, signature="0x00")
         with pytest.raises(ReplayMismatch) as caught:
-            replay_round(_given(world, **given), _start(world), signed)
+            replay_round(world.replay_input(**given), world.first_point(), signed)
         return caught.value.place
 
     forged = record.receipts[3].model_copy(update={"signature": "0x" + "00" * 96})
@@ -197,7 +180,7 @@ def test_promise_6_every_coordinate_lies_within_one_step_of_the_grid(kind: str) 
     for shift in (-1, 1):
         record, content = _with_model(world, shift)
         signed = SignedRoundRecord(record=record, signature="0x00")
-        point = replay_round(_given(world, content=content), _start(world), signed)
+        point = replay_round(world.replay_input(content=content), world.first_point(), signed)
         # The next round starts from what was recorded, not from what was recomputed.
         assert point.model == record.model
         assert blob_ref(point.model_bytes) == record.model
@@ -205,7 +188,7 @@ def test_promise_6_every_coordinate_lies_within_one_step_of_the_grid(kind: str) 
         record, content = _with_model(world, shift)
         signed = SignedRoundRecord(record=record, signature="0x00")
         with pytest.raises(ReplayMismatch, match=r"round 1, model\[0\]\[5\]"):
-            replay_round(_given(world, content=content), _start(world), signed)
+            replay_round(world.replay_input(content=content), world.first_point(), signed)
 
 
 def test_changed_bytes_of_updates_and_models_are_found() -> None:
@@ -215,12 +198,12 @@ def test_changed_bytes_of_updates_and_models_are_found() -> None:
     bad[3] ^= 1
     content = world.content | {update.sha256: bytes(bad)}
     with pytest.raises(ReplayMismatch, match=r"round 1, receipts\[1\].body.update"):
-        replay_round(_given(world, content=content), _start(world), world.signed()[0])
+        replay_round(world.replay_input(content=content), world.first_point(), world.signed()[0])
     record, content = _with_model(world, 1)
     content[record.model.sha256] = content[record.model.sha256][:-1] + b"\x01"
     signed = SignedRoundRecord(record=record, signature="0x00")
     with pytest.raises(ReplayMismatch, match="round 1, model"):
-        replay_round(_given(world, content=content), _start(world), signed)
+        replay_round(world.replay_input(content=content), world.first_point(), signed)
 
 
 def test_the_start_must_be_the_tasks_own() -> None:

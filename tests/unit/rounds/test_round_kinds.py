@@ -10,11 +10,10 @@ from dao.errors import ReplayMismatch, TaskError
 from dao.records import Calibration
 from rounds.own_parts import stretches_of
 from rounds.phases import event_of, kind_of, release_of, training_round
-from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
 from rounds.score import score_stretch
 from rounds.settle import settle
 from rounds.stretch import ScoredRound
-from tests.unit.rounds.round_world import World, blob_ref, make_world, verify
+from tests.unit.rounds.round_world import World, blob_ref, make_world
 
 CALIBRATION = Calibration(
     share_micro=100_000, groups=3, edges_micro=(-(10**6), 0, 10**6), level_micro=900_000
@@ -26,22 +25,6 @@ def _world() -> World:
     return make_world(
         rounds=ROUNDS, survey_cells=7, calibration=CALIBRATION, judge_rounds=(2,)
     ).play(ROUNDS + 2)
-
-
-def _replay(world: World) -> ReplayPoint:
-    initial = world.states[0]
-    given = ReplayInput(
-        task=world.task,
-        place=world.position(0),
-        roster=world.roster,
-        family=world.family,
-        content=world.content,
-        verify=verify,
-        ref=blob_ref,
-        coordinator_signed=lambda _: True,
-    )
-    start = ReplayPoint.start(world.task, world.roster, initial_state=initial)
-    return replay_stretch(given, start, world.signed())
 
 
 def test_the_rounds_of_a_task_stand_in_order() -> None:
@@ -76,7 +59,7 @@ def test_histograms_leave_the_model_and_are_replayed() -> None:
     assert [bool(record.judgements) for record in world.records] == [False, False, True] + [
         False
     ] * 3
-    point = _replay(world)
+    point = world.replayed()
     assert point.model == world.base
 
 
@@ -88,7 +71,7 @@ def test_a_model_that_moves_in_a_histogram_round_is_found() -> None:
     world.content[blob_ref(data).sha256] = data
     world.records[-1] = last.model_copy(update={"model": blob_ref(data)})
     with pytest.raises(ReplayMismatch, match="round 6, model"):
-        _replay(world)
+        world.replayed()
 
 
 def test_an_update_of_another_kind_or_event_is_excluded() -> None:

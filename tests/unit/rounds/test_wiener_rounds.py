@@ -12,9 +12,8 @@ from dao.cid import blob_ref
 from dao.errors import ReplayMismatch
 from dao.records import RoundRecord
 from rounds.phases import kind_of
-from rounds.replay import ReplayInput, ReplayPoint, replay_stretch
+from rounds.replay import replay_stretch
 from rounds.state import theta_of
-from tests.unit.rounds.round_world import verify
 from tests.unit.rounds.wiener_world import (
     CELLS,
     CONTRIBUTORS,
@@ -155,30 +154,13 @@ def test_who_is_missing_or_excluded_in_the_survey_trains_as_one_that_told_nothin
     check_every_step(built, unheard, rule)
 
 
-def given(world: WienerWorld, content: dict[str, bytes] | None = None) -> ReplayInput:
-    return ReplayInput(
-        task=world.task,
-        place=world.position(0),
-        roster=world.roster,
-        family=world.family,
-        content=content or world.content,
-        verify=verify,
-        ref=blob_ref,
-        coordinator_signed=lambda signed: signed.signature == "0x00",
-    )
-
-
-def start(world: WienerWorld) -> ReplayPoint:
-    return ReplayPoint.start(world.task, world.roster, initial_state=world.states[0])
-
-
 @pytest.mark.promise(7)
 @pytest.mark.parametrize("name", ["world", "unheard"])
 def test_promise_7_every_record_follows_from_published_bytes(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     world: WienerWorld = request.getfixturevalue(name)
-    point = replay_stretch(given(world), start(world), world.signed())
+    point = replay_stretch(world.replay_input(), world.first_point(), world.signed())
     assert point.model == world.base
     assert point.model_bytes == world.state
     assert point.last_record == world.previous
@@ -201,7 +183,7 @@ def test_promise_7_a_flipped_byte_of_an_update_is_found_in_its_round(
         name = hashlib.sha256(sent).hexdigest()
         content = world.content | {name: flipped(sent, 8 * place + 1)}
         with pytest.raises(ReplayMismatch) as caught:
-            replay_stretch(given(world, content), start(world), world.signed())
+            replay_stretch(world.replay_input(content=content), world.first_point(), world.signed())
         assert caught.value.place.startswith(f"round {number}, receipts[{place}].body.update")
 
 
@@ -218,7 +200,7 @@ def test_promise_6_a_flipped_byte_of_a_model_is_found_in_its_round(
     records[number - 1] = records[number - 1].model_copy(update={"record": lie})
     content = world.content | {hashlib.sha256(false).hexdigest(): false}
     with pytest.raises(ReplayMismatch) as caught:
-        replay_stretch(given(world, content), start(world), records[:number])
+        replay_stretch(world.replay_input(content=content), world.first_point(), records[:number])
     assert caught.value.place == f"round {number}, model[0][3]"
 
 
@@ -237,11 +219,13 @@ def test_promise_6_a_model_one_step_of_the_grid_beside_passes_and_two_do_not(
         records[-1] = records[-1].model_copy(update={"record": lie})
         content = world.content | {hashlib.sha256(false).hexdigest(): false}
         if passes:
-            point = replay_stretch(given(world, content), start(world), records)
+            point = replay_stretch(
+                world.replay_input(content=content), world.first_point(), records
+            )
             assert point.model_bytes == false
         else:
             with pytest.raises(ReplayMismatch, match=f"round {number}, model"):
-                replay_stretch(given(world, content), start(world), records)
+                replay_stretch(world.replay_input(content=content), world.first_point(), records)
 
 
 @pytest.mark.promise(7)
@@ -263,4 +247,4 @@ def test_promise_7_a_survey_that_is_hidden_or_another_s_is_found(
         lie = true.model_copy(update={"receipts": receipts})
         records[0] = records[0].model_copy(update={"record": lie})
         with pytest.raises(ReplayMismatch, match=where):
-            replay_stretch(given(world), start(world), records)
+            replay_stretch(world.replay_input(), world.first_point(), records)
