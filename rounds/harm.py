@@ -47,7 +47,7 @@ def drop_harmful(
     dropped: list[int] = []
     while left:
         values = game.scores()
-        lowest = min(left, key=lambda each: values[each])
+        lowest = left[int(np.argmin(values[left]))]
         chosen = lowest
         if recorded is not None:
             chosen = recorded[len(dropped)] if len(dropped) < len(recorded) else -1

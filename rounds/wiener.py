@@ -162,11 +162,12 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     scale = np.sqrt(landscape.prior)
     information = np.zeros((d, d))
     told = expected_counts(landscape, histograms)
+    rows_in_cell = np.maximum(_present(landscape), 1)
     # Contributors whose survey says nothing are alike: one matrix serves them all.
     distinct, whose, times = np.unique(told, axis=0, return_inverse=True, return_counts=True)
     weights: list[Floats] = []
     for counts, many in zip(distinct, times, strict=True):
-        expected = (counts / np.maximum(_present(landscape), 1))[landscape.cells]
+        expected = (counts / rows_in_cell)[landscape.cells]
         curve = _weighted_gram(landscape.features, expected * curvature)
         curve *= 1.0 - SPREAD_SHARE
         curve += SPREAD_SHARE * float(counts.sum()) * overall
