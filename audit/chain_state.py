@@ -105,7 +105,7 @@ def read_chain(dao: Contracts, task_id: int) -> TaskOnChain:
             for account in accounts
         ),
         checkpoints=tuple(
-            ledger.checkpoint_of(task_id, index, block=block).checkpoint
+            ledger.checkpoint_of(task_id, index, block=block)
             for index in range(task.checkpoint_count)
         ),
         final=ledger.final_of(task_id, block=block) if has_result else None,

@@ -65,7 +65,7 @@ def committed_records(store: Store, dao: Contracts, task_id: int) -> list[Signed
     count = dao.ledger.task_of(task_id).checkpoint_count
     records: list[SignedRoundRecord] = []
     for index in range(count):
-        committed = dao.ledger.checkpoint_of(task_id, index).checkpoint
+        committed = dao.ledger.checkpoint_of(task_id, index)
         checkpoint = read_checkpoint(store, committed.records_root, index=index)
         records += read_records(store, checkpoint)
     return records

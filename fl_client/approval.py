@@ -96,7 +96,7 @@ class LedgerView:
 
     def checkpoint_root(self, task_id: int, index: int) -> str:
         """See `ChainView`."""
-        return self._ledger.checkpoint_of(task_id, index).checkpoint.records_root
+        return self._ledger.checkpoint_of(task_id, index).records_root
 
     def opened_parts(self, task_id: int) -> tuple[PartOnChain, ...]:
         """See `ChainView`."""

@@ -66,7 +66,7 @@ def commit_checkpoint(
         model_digest=record.model.sha256,
     )
     if context.ledger.task_of(context.task_id).checkpoint_count > index:
-        committed = context.ledger.checkpoint_of(context.task_id, index).checkpoint
+        committed = context.ledger.checkpoint_of(context.task_id, index)
         if committed != on_chain:
             raise ChainError(
                 f"checkpoint {index} on chain has root {committed.records_root}, "

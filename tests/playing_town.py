@@ -99,7 +99,7 @@ class Played:
         """All that the chain holds, from the store."""
         ledger, task_id = self.town.dao.ledger, self.town.task_id
         roots = [
-            ledger.checkpoint_of(task_id, index).checkpoint.records_root
+            ledger.checkpoint_of(task_id, index).records_root
             for index in range(ledger.task_of(task_id).checkpoint_count)
         ]
         return [Checkpoint.parse(self.town.store.get(of_digest(root))) for root in roots]

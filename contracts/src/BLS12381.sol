@@ -28,6 +28,8 @@ library BLS12381 {
     bytes internal constant SIGNATURE_DST = "BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
     bytes internal constant POSSESSION_DST = "BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
 
+    bytes32 private constant G2_INFINITY_HASH = keccak256(new bytes(G2_BYTES));
+
     address private constant MODEXP = address(0x05);
     address private constant G1_ADD = address(0x0b);
     address private constant G2_ADD = address(0x0d);
@@ -44,6 +46,11 @@ library BLS12381 {
     uint128 private constant GENERATOR_Y_HI = 0x08b3f481e3aaa0f1a09e30ed741d8ae4;
     uint256 private constant GENERATOR_Y_LO =
         0xfcf5e095d5d00af600db18cb2c04b3edd03cc744a2888ae40caa232946c5e7e1;
+    /// @dev The generator with p - y in place of y, encoded.
+    bytes internal constant NEGATED_GENERATOR = hex"0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0f"
+        hex"c3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb"
+        hex"00000000000000000000000000000000114d1d6855d545a8aa7d76c8cf2e21f2"
+        hex"67816aef1db507c96655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca";
 
     /// @notice Reverts with PrecompilesMissing unless the precompiles answer rightly.
     function requirePrecompiles() internal view {
@@ -96,10 +103,26 @@ library BLS12381 {
     function add(G1 memory a, G1 memory b) internal view returns (G1 memory) {
         (bool ok, bytes memory sum) = G1_ADD.staticcall(bytes.concat(encode(a), encode(b)));
         if (!ok || sum.length != G1_BYTES) revert InvalidPoint();
-        (uint256 xHi, uint256 xLo, uint256 yHi, uint256 yLo) =
-            abi.decode(sum, (uint256, uint256, uint256, uint256));
-        // The precompile's output is canonical: the upper 16 bytes of each word pair are zero.
-        return G1(uint128(xHi), uint128(yHi), xLo, yLo);
+        return _decode(sum);
+    }
+
+    /// @notice a - (the sum of `points`, 128 bytes each). Does not check the subgroup.
+    function subtract(G1 memory a, bytes calldata points) internal view returns (G1 memory) {
+        // Two points: the sum so far, which begins at infinity, and the next one. The precompile puts the
+        // new sum in the place of the old one.
+        bytes memory pair = new bytes(2 * G1_BYTES);
+        for (uint256 i = 0; i < points.length; i += G1_BYTES) {
+            bytes calldata next = points[i:i + G1_BYTES];
+            bool ok;
+            assembly ("memory-safe") {
+                let sum := add(pair, 32)
+                calldatacopy(add(sum, 128), next.offset, 128)
+                ok := staticcall(gas(), 0x0b, sum, 256, sum, 128) // G1_ADD
+                ok := and(ok, eq(returndatasize(), 128))
+            }
+            if (!ok) revert InvalidPoint();
+        }
+        return add(a, negate(_decode(pair)));
     }
 
     /// @notice Whether `signature` (G2, 256 bytes) over `message` verifies under `key`:
@@ -110,10 +133,12 @@ library BLS12381 {
         view
         returns (bool)
     {
-        if (signature.length != G2_BYTES || isInfinity(key) || isZero(signature)) return false;
-        bytes memory input = bytes.concat(
-            encode(key), hashToG2(message, dst), encode(negate(generator())), signature
-        );
+        if (
+            signature.length != G2_BYTES || isInfinity(key)
+                || keccak256(signature) == G2_INFINITY_HASH
+        ) return false;
+        bytes memory input =
+            bytes.concat(encode(key), hashToG2(message, dst), NEGATED_GENERATOR, signature);
         (bool ok, bytes memory result) = PAIRING_CHECK.staticcall(input);
         return ok && result.length == 32 && abi.decode(result, (uint256)) == 1;
     }
@@ -143,27 +168,37 @@ library BLS12381 {
         // 64 zero bytes (one SHA-256 block), the message, the output length 256, a zero byte
         bytes32 b0 =
             sha256(bytes.concat(new bytes(64), message, bytes2(uint16(256)), bytes1(0), dstPrime));
+        bytes memory next = bytes.concat(bytes32(0), bytes1(0), dstPrime);
         bytes32 previous;
         for (uint256 i = 0; i < 8; ++i) {
-            previous = sha256(bytes.concat(b0 ^ previous, bytes1(uint8(i + 1)), dstPrime));
+            // In place: the first 32 bytes are b0 xor the block before, the byte after them counts from 1.
+            assembly ("memory-safe") {
+                mstore(add(next, 32), xor(b0, previous))
+                mstore8(add(next, 64), add(i, 1))
+            }
+            previous = sha256(next);
             uniform[i] = previous;
         }
     }
 
-    function isZero(bytes calldata data) internal pure returns (bool) {
-        for (uint256 i = 0; i + 32 <= data.length; i += 32) {
-            if (bytes32(data[i:i + 32]) != 0) return false;
-        }
-        return true;
+    /// @dev 512 uniform bits modulo p, as the 64 bytes of a field element. The precompile's answer is as
+    /// long as the modulus, which is padded therefore.
+    function _reduce(bytes32 hi, bytes32 lo) private view returns (bytes memory) {
+        (bool ok, bytes memory remainder) = MODEXP.staticcall(
+            abi.encodePacked(
+                uint256(64), uint256(1), uint256(64), hi, lo, uint8(1), uint256(P_HI), P_LO
+            )
+        );
+        if (!ok || remainder.length != 64) revert PrecompilesMissing(block.chainid);
+        return remainder;
     }
 
-    /// @dev 512 uniform bits modulo p, as the 64 bytes of a field element.
-    function _reduce(bytes32 hi, bytes32 lo) private view returns (bytes memory) {
-        bytes memory input =
-            abi.encodePacked(uint256(64), uint256(1), uint256(48), hi, lo, uint8(1), P_HI, P_LO);
-        (bool ok, bytes memory remainder) = MODEXP.staticcall(input);
-        if (!ok || remainder.length != 48) revert PrecompilesMissing(block.chainid);
-        return bytes.concat(bytes16(0), remainder);
+    /// @dev The first 128 bytes of what the precompile gives, which is canonical: the upper 16 bytes of
+    /// each coordinate are zero.
+    function _decode(bytes memory point) private pure returns (G1 memory) {
+        (uint256 xHi, uint256 xLo, uint256 yHi, uint256 yLo) =
+            abi.decode(point, (uint256, uint256, uint256, uint256));
+        return G1(uint128(xHi), uint128(yHi), xLo, yLo);
     }
 
     function _mapToG2(bytes memory element) private view returns (bytes memory) {

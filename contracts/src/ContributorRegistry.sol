@@ -249,7 +249,7 @@ contract ContributorRegistry is IContributorRegistry, Ownable, DeployerLink {
 
     /// @inheritdoc IContributorRegistry
     function sumWithout(BLS12381.G1 memory sum, bytes32 keyHash)
-        public
+        external
         view
         returns (BLS12381.G1 memory)
     {
@@ -259,14 +259,11 @@ contract ContributorRegistry is IContributorRegistry, Ownable, DeployerLink {
     /// @inheritdoc IContributorRegistry
     function isCosigned(
         BLS12381.G1 calldata sum,
-        bytes32[] calldata absent,
+        bytes calldata absentKeys,
         bytes32 message,
         bytes calldata signature
     ) external view returns (bool) {
-        BLS12381.G1 memory key = sum;
-        for (uint256 i = 0; i < absent.length; ++i) {
-            key = sumWithout(key, absent[i]);
-        }
+        BLS12381.G1 memory key = absentKeys.length == 0 ? sum : BLS12381.subtract(sum, absentKeys);
         return BLS12381.verify(key, message, BLS12381.SIGNATURE_DST, signature);
     }
 

@@ -9,6 +9,7 @@ import {TaskDisputes} from "./ledger/TaskDisputes.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title Tasks from the vote to the payout; documented in ITaskLedger
 contract TaskLedger is TaskDisputes {
@@ -34,14 +35,15 @@ contract TaskLedger is TaskDisputes {
     function taskOf(uint256 taskId) external view returns (Task memory) {
         Run storage run = _runs[taskId];
         Terms storage terms = _terms[taskId];
+        uint32 count = run.checkpointCount;
         return Task({
             state: run.state,
             taskDigest: terms.taskDigest,
             coordinator: terms.coordinator,
             rounds: terms.rounds,
             rosterSize: uint16(run.roster.length),
-            lastRound: run.lastRound,
-            checkpointCount: uint32(run.checkpoints.length),
+            lastRound: uint32(Math.min(uint256(count) * terms.checkpointLength, terms.rounds)),
+            checkpointCount: count,
             partsOpened: run.partsOpened,
             bondPosted: run.bondPosted,
             challenged: run.challenge.challenger != address(0),
@@ -51,7 +53,7 @@ contract TaskLedger is TaskDisputes {
             revealDeadline: run.revealDeadline,
             challengeDeadline: run.challengeDeadline,
             endedAt: run.endedAt,
-            modelDigest: run.modelDigest
+            modelDigest: _modelDigest(run)
         });
     }
 
@@ -111,15 +113,18 @@ contract TaskLedger is TaskDisputes {
     }
 
     /// @inheritdoc ITaskLedger
-    function checkpointOf(uint256 taskId, uint256 index)
-        external
-        view
-        returns (Checkpoint memory checkpoint, uint256 signers, uint64 committedAt)
-    {
-        Committed[] storage checkpoints = _runs[taskId].checkpoints;
-        if (index >= checkpoints.length) revert UnexpectedIndex(index, checkpoints.length);
-        Committed storage committed = checkpoints[index];
-        return (committed.checkpoint, committed.signers, committed.committedAt);
+    function checkpointOf(uint256 taskId, uint256 index) external view returns (Checkpoint memory) {
+        Run storage run = _runs[taskId];
+        if (index >= run.checkpointCount) revert UnexpectedIndex(index, run.checkpointCount);
+        (uint256 first, uint256 last) = _roundsOf(_terms[taskId], index);
+        Committed storage committed = run.checkpoints[index];
+        return Checkpoint({
+            index: uint32(index),
+            firstRound: uint32(first),
+            lastRound: uint32(last),
+            recordsRoot: committed.recordsRoot,
+            modelDigest: committed.modelDigest
+        });
     }
 
     /// @inheritdoc ITaskLedger

@@ -74,7 +74,7 @@ contract AttacksTest is CovalueFixture {
     function _refuse(uint256 taskId, ITaskTypes.Checkpoint memory next, bytes4 reason) private {
         bytes memory signature = _cosign(ledger.checkpointMessage(taskId, next), ALL);
         vm.expectPartialRevert(reason);
-        ledger.commitCheckpoint(taskId, next, ALL, signature);
+        ledger.commitCheckpoint(taskId, next, ALL, "", signature);
     }
 
     function test_checkpoint_noGapsAndNoOverlaps() external {
@@ -120,13 +120,13 @@ contract AttacksTest is CovalueFixture {
         ledger.start(taskId);
         ITaskTypes.Checkpoint memory next = _checkpoint(0, 1, 3);
         vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-        ledger.commitCheckpoint(taskId, next, 3, new bytes(256));
+        ledger.commitCheckpoint(taskId, next, 3, "", new bytes(256));
         bytes32 message = ledger.checkpointMessage(taskId, next);
         bytes memory both = BlsSigner.aggregate(
             BlsSigner.sign(4242, message), BlsSigner.sign(ORDER - 4242, message)
         );
         vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-        ledger.commitCheckpoint(taskId, next, 3, both);
+        ledger.commitCheckpoint(taskId, next, 3, "", both);
     }
 
     /// @dev A released task with these shares, whose revenue comes in `asset`.

@@ -27,6 +27,14 @@ contract BlsCaller {
         return BLS12381.verify(key, message, BLS12381.SIGNATURE_DST, signature);
     }
 
+    function subtract(BLS12381.G1 calldata point, bytes calldata points)
+        external
+        view
+        returns (bytes memory)
+    {
+        return BLS12381.encode(BLS12381.subtract(point, points));
+    }
+
     function requirePrecompiles() external view {
         BLS12381.requirePrecompiles();
     }
@@ -175,6 +183,33 @@ contract BLS12381Test is ForgeTest {
         BLS12381.G1 memory sum = BLS12381.add(BLS12381.add(pointA, pointB), BLS12381.negate(pointB));
         vm.assertEq(BLS12381.encode(sum), keyA);
         vm.assertTrue(BLS12381.isInfinity(BLS12381.add(pointA, BLS12381.negate(pointA))));
+    }
+
+    /// @dev The precompile for scalar products says what is left.
+    function testFuzz_subtract_undoesAdd(uint256 a, uint256 b, uint256 c) external view {
+        (a, b, c) = (_bound(a, 1, ORDER - 1), _bound(b, 1, ORDER - 1), _bound(c, 1, ORDER - 1));
+        bytes memory points = bytes.concat(BlsSigner.publicKey(b), BlsSigner.publicKey(c));
+        BLS12381.G1 memory point = bls.decodeKey(BlsSigner.publicKey(a));
+        uint256 left = addmod(a, ORDER - addmod(b, c, ORDER), ORDER);
+        vm.assertEq(bls.subtract(point, points), BlsSigner.publicKey(left));
+        vm.assertEq(bls.subtract(point, ""), BlsSigner.publicKey(a));
+        vm.assertEq(bls.subtract(point, BlsSigner.publicKey(a)), new bytes(128));
+    }
+
+    function test_subtract_refusesWhatIsNoPoint() external {
+        BLS12381.G1 memory point = BLS12381.generator();
+        bytes memory other = BLS12381.encode(point);
+        other[127] ^= 0x01;
+        vm.expectRevert(BLS12381.InvalidPoint.selector);
+        bls.subtract(point, other);
+        vm.mockCall(address(0x0b), "", "");
+        vm.expectRevert(BLS12381.InvalidPoint.selector);
+        bls.subtract(point, BLS12381.encode(point));
+    }
+
+    function test_negatedGenerator() external pure {
+        BLS12381.G1 memory g = BLS12381.generator();
+        vm.assertEq(BLS12381.NEGATED_GENERATOR, BLS12381.encode(BLS12381.negate(g)));
     }
 
     function test_requirePrecompiles_refusesAChainWithoutThem() external {

@@ -185,8 +185,17 @@ abstract contract CovalueFixture is ForgeTest {
     function _commit(uint256 taskId, ITaskTypes.Checkpoint memory checkpoint, uint256 signers)
         internal
     {
-        bytes32 message = ledger.checkpointMessage(taskId, checkpoint);
-        ledger.commitCheckpoint(taskId, checkpoint, signers, _cosign(message, signers));
+        bytes memory signature = _cosign(ledger.checkpointMessage(taskId, checkpoint), signers);
+        bytes memory absentKeys = _absentKeys(taskId, signers);
+        ledger.commitCheckpoint(taskId, checkpoint, signers, absentKeys, signature);
+    }
+
+    /// @dev Keys of the roster's members whose bits are not set.
+    function _absentKeys(uint256 taskId, uint256 signers) internal view returns (bytes memory all) {
+        bytes[] memory keys = ledger.rosterKeys(taskId);
+        for (uint256 i = 0; i < keys.length; ++i) {
+            if ((signers >> i) & 1 == 0) all = bytes.concat(all, keys[i]);
+        }
     }
 
     function _openParts(uint256 taskId) internal {
@@ -211,7 +220,8 @@ abstract contract CovalueFixture is ForgeTest {
         internal
     {
         bytes32 message = ledger.finalMessage(taskId, report);
-        ledger.close(taskId, report, signers, _cosign(message, signers));
+        bytes memory absentKeys = _absentKeys(taskId, signers);
+        ledger.close(taskId, report, signers, absentKeys, _cosign(message, signers));
     }
 
     function _challenge(uint256 taskId) internal {

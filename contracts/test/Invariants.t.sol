@@ -200,7 +200,7 @@ contract InvariantsTest is ForgeTest {
             ITaskTypes.Task memory task = ledger.taskOf(release.taskId);
             vm.assertTrue(task.state == ITaskTypes.State.Finalised, "release of an unfinished task");
             vm.assertEq(release.modelDigest, task.modelDigest);
-            (ITaskTypes.Checkpoint memory last,,) =
+            ITaskTypes.Checkpoint memory last =
                 ledger.checkpointOf(release.taskId, task.checkpointCount - 1);
             vm.assertEq(release.modelDigest, last.modelDigest);
         }

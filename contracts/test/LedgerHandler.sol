@@ -89,7 +89,7 @@ contract LedgerHandler is CovalueFixture {
         bool first = ledger.taskOf(taskId).checkpointCount == 0;
         ITaskTypes.Checkpoint memory next = first ? _checkpoint(0, 1, 3) : _checkpoint(1, 4, 5);
         bytes memory signature = _rosterSigns(taskId, ledger.checkpointMessage(taskId, next));
-        ledger.commitCheckpoint(taskId, next, _everyone(taskId), signature);
+        ledger.commitCheckpoint(taskId, next, _everyone(taskId), "", signature);
     }
 
     function openPart(uint256 taskSeed, bool second) external {
@@ -118,7 +118,7 @@ contract LedgerHandler is CovalueFixture {
         report.payoutRoot = MerkleTree.root(_leaves(taskId));
         report.shareRoot = MerkleTree.root(_shareLeaves(taskId));
         bytes memory signature = _rosterSigns(taskId, ledger.finalMessage(taskId, report));
-        ledger.close(taskId, report, _everyone(taskId), signature);
+        ledger.close(taskId, report, _everyone(taskId), "", signature);
         bonds -= PART_BOND * (2 - task.partsOpened);
     }
 

@@ -25,7 +25,7 @@ contract TaskDisputesTest is CovalueFixture {
         bytes memory frozen =
             abi.encodeWithSelector(ITaskTypes.ChallengeOpen.selector, taskId, STRANGER);
         vm.expectRevert(frozen);
-        ledger.commitCheckpoint(taskId, next, ALL, signature);
+        ledger.commitCheckpoint(taskId, next, ALL, "", signature);
         vm.expectRevert(frozen);
         ledger.challenge(taskId, 0, "");
     }
@@ -40,11 +40,11 @@ contract TaskDisputesTest is CovalueFixture {
         vm.expectRevert(frozen);
         ledger.openPart(taskId, 0, "salt a", "part a", "bafkreiparta");
         vm.expectRevert(frozen);
-        ledger.close(taskId, _report(), ALL, signature);
+        ledger.close(taskId, _report(), ALL, "", signature);
         vm.prank(TIMELOCK);
         ledger.resolve(taskId, false);
         _openParts(taskId);
-        ledger.close(taskId, _report(), ALL, signature);
+        ledger.close(taskId, _report(), ALL, "", signature);
         _challenge(taskId);
         vm.warp(ledger.taskOf(taskId).challengeDeadline + 1);
         vm.expectRevert(frozen);

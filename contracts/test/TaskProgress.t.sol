@@ -12,12 +12,14 @@ contract TaskProgressTest is CovalueFixture {
     function test_commitCheckpoint_storesAndMovesOn() external {
         uint256 taskId = _running();
         ITaskTypes.Checkpoint memory first = _checkpoint(0, 1, 3);
-        _commit(taskId, first, ALL);
-        (ITaskTypes.Checkpoint memory stored, uint256 signers, uint64 committedAt) =
-            ledger.checkpointOf(taskId, 0);
+        bytes memory signature = _cosign(ledger.checkpointMessage(taskId, first), ALL);
+        vm.expectEmit(address(ledger));
+        emit ITaskTypes.CheckpointCommitted(
+            taskId, 0, 1, 3, first.recordsRoot, first.modelDigest, ALL
+        );
+        ledger.commitCheckpoint(taskId, first, ALL, "", signature);
+        ITaskTypes.Checkpoint memory stored = ledger.checkpointOf(taskId, 0);
         vm.assertEq(keccak256(abi.encode(stored)), keccak256(abi.encode(first)));
-        vm.assertEq(signers, ALL);
-        vm.assertEq(committedAt, block.timestamp);
         ITaskTypes.Task memory task = ledger.taskOf(taskId);
         vm.assertEq(task.lastRound, 3);
         vm.assertEq(task.modelDigest, first.modelDigest);
@@ -50,14 +52,14 @@ contract TaskProgressTest is CovalueFixture {
         ITaskTypes.Checkpoint memory next = _checkpoint(0, 1, 3);
         bytes memory signature = _cosign(ledger.checkpointMessage(taskId, next), 3);
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.QuorumNotReached.selector, 2, 3, 6667));
-        ledger.commitCheckpoint(taskId, next, 3, signature);
+        ledger.commitCheckpoint(taskId, next, 3, "", signature);
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.QuorumNotReached.selector, 0, 3, 6667));
-        ledger.commitCheckpoint(taskId, next, 0, new bytes(256));
+        ledger.commitCheckpoint(taskId, next, 0, "", new bytes(256));
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.SignersBeyondRoster.selector, 11, 3));
-        ledger.commitCheckpoint(taskId, next, 11, signature);
+        ledger.commitCheckpoint(taskId, next, 11, "", signature);
         // Claiming that all signed does not help.
         vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-        ledger.commitCheckpoint(taskId, next, ALL, signature);
+        ledger.commitCheckpoint(taskId, next, ALL, "", signature);
     }
 
     function test_commitCheckpoint_absentMembersAreTakenOut() external {
@@ -74,9 +76,20 @@ contract TaskProgressTest is CovalueFixture {
         _commit(taskId, _checkpoint(0, 1, 3), 13); // member 1 is absent
         ITaskTypes.Checkpoint memory next = _checkpoint(1, 4, 5);
         bytes memory signature = _cosign(ledger.checkpointMessage(taskId, next), 13);
+        bytes[] memory keys = ledger.rosterKeys(taskId);
         vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-        ledger.commitCheckpoint(taskId, next, 14, signature); // another one is
-        ledger.commitCheckpoint(taskId, next, 13, signature);
+        ledger.commitCheckpoint(taskId, next, 14, keys[0], signature); // another one is
+        // Whatever else is taken out, the sum is not that of the members who signed.
+        vm.expectRevert(abi.encodeWithSelector(ITaskTypes.NotTheAbsentKey.selector, 1));
+        ledger.commitCheckpoint(taskId, next, 13, keys[0], signature);
+        vm.expectRevert(abi.encodeWithSelector(ITaskTypes.InvalidAbsentKeys.selector, 0, 128));
+        ledger.commitCheckpoint(taskId, next, 13, "", signature);
+        bytes memory both = bytes.concat(keys[1], keys[0]);
+        vm.expectRevert(abi.encodeWithSelector(ITaskTypes.InvalidAbsentKeys.selector, 256, 128));
+        ledger.commitCheckpoint(taskId, next, 13, both, signature);
+        vm.expectRevert(abi.encodeWithSelector(ITaskTypes.InvalidAbsentKeys.selector, 128, 0));
+        ledger.commitCheckpoint(taskId, next, 15, keys[1], signature);
+        ledger.commitCheckpoint(taskId, next, 13, keys[1], signature);
     }
 
     /// @dev Promise 12: good for one chain, one contract, one task, one position, one purpose.
@@ -98,7 +111,7 @@ contract TaskProgressTest is CovalueFixture {
             vm.assertTrue(wrong[i] != right);
             bytes memory signature = _cosign(wrong[i], ALL);
             vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-            ledger.commitCheckpoint(taskId, next, ALL, signature);
+            ledger.commitCheckpoint(taskId, next, ALL, "", signature);
         }
     }
 
@@ -208,13 +221,13 @@ contract TaskProgressTest is CovalueFixture {
         uint256 limit = ledger.taskOf(taskId).revealDeadline;
         vm.warp(limit);
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.TooEarly.selector, limit, limit));
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         vm.warp(limit + 1);
         vm.prank(HOLDER_B);
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.TooLate.selector, limit + 1, limit));
         ledger.openPart(taskId, 1, "salt b", "part b", "bafkreipartb");
         uint256 supply = token.totalSupply();
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         vm.assertEq(token.totalSupply(), supply - PART_BOND);
         vm.assertFalse(ledger.partOf(taskId, 1).bonded);
         vm.assertFalse(ledger.partOf(taskId, 1).opened);
@@ -232,23 +245,23 @@ contract TaskProgressTest is CovalueFixture {
         vm.expectRevert(
             abi.encodeWithSelector(ITaskTypes.BudgetExceeded.selector, BUDGET + 1, BUDGET)
         );
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         report = _report();
         report.scoreDigest = 0;
         vm.expectRevert(ITaskTypes.ZeroDigest.selector);
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         report = _report();
         report.payoutRoot = 0;
         vm.expectRevert(ITaskTypes.ZeroDigest.selector);
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         report = _report();
         report.scoreCid = string(new bytes(129)); // unsigned, so its size must be bounded
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.InvalidCidLength.selector, 129, 128));
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
         report = _report();
         report.shareRoot = keccak256("other shares");
         vm.expectRevert(ITaskTypes.InvalidSignature.selector);
-        ledger.close(taskId, report, ALL, signature);
+        ledger.close(taskId, report, ALL, "", signature);
     }
 
     function test_finalise_fundsPayoutsBurnsTheRestReturnsTheBond() external {
@@ -318,13 +331,14 @@ contract TaskProgressTest is CovalueFixture {
         ITaskTypes.Checkpoint memory next = _checkpoint(0, 1, 3);
         uint256 signers = type(uint256).max >> 85; // 171 of 256, the least above two thirds
         bytes memory signature = _cosign(ledger.checkpointMessage(taskId, next), signers);
+        bytes memory absentKeys = _absentKeys(taskId, signers);
         uint256 gasBefore = gasleft();
-        ledger.commitCheckpoint(taskId, next, signers, signature);
+        ledger.commitCheckpoint(taskId, next, signers, absentKeys, signature);
         vm.assertLe(gasBefore - gasleft(), 2_500_000, "85 absent members");
         next = _checkpoint(1, 4, 5);
         signature = _cosign(ledger.checkpointMessage(taskId, next), type(uint256).max);
         gasBefore = gasleft();
-        ledger.commitCheckpoint(taskId, next, type(uint256).max, signature);
+        ledger.commitCheckpoint(taskId, next, type(uint256).max, "", signature);
         vm.assertLe(gasBefore - gasleft(), 500_000, "nobody absent");
     }
 
@@ -333,7 +347,7 @@ contract TaskProgressTest is CovalueFixture {
     {
         bytes memory signature = _cosign(ledger.checkpointMessage(taskId, next), ALL);
         vm.expectRevert(reason);
-        ledger.commitCheckpoint(taskId, next, ALL, signature);
+        ledger.commitCheckpoint(taskId, next, ALL, "", signature);
     }
 
     function _unexpectedIndex(uint256 given, uint256 expected) private pure returns (bytes memory) {

@@ -12,11 +12,11 @@ from dao.contracts.task_types import (
     ChainCheckpoint,
     ChainTask,
     ChainTerms,
-    CommittedCheckpoint,
     FinalReport,
     OpenedPartEvent,
     PartStatus,
 )
+from dao.errors import ChainError
 
 
 class TaskLedger(Owned):
@@ -57,9 +57,21 @@ class TaskLedger(Owned):
 
     def checkpoint_of(
         self, task_id: int, index: int, *, block: int | None = None
-    ) -> CommittedCheckpoint:
-        checkpoint, signers, committed_at = self._read("checkpointOf", task_id, index, block=block)
-        return CommittedCheckpoint(ChainCheckpoint.from_abi(checkpoint), signers, committed_at)
+    ) -> ChainCheckpoint:
+        return ChainCheckpoint.from_abi(self._read("checkpointOf", task_id, index, block=block))
+
+    def checkpoint_signers(self, task_id: int, index: int, *, from_block: int) -> int:
+        """Who co-signed a committed checkpoint: bit i is place i in the roster. ChainError where it is
+        not committed since `from_block`."""
+        found = self.events(
+            "CheckpointCommitted", from_block=from_block, where={"taskId": task_id, "index": index}
+        )
+        if not found:
+            raise ChainError(
+                f"no checkpoint {index} of task {task_id} since block {from_block}",
+                hint="ask from the block in which the contracts were deployed",
+            )
+        return int(found[0].arguments["signers"])
 
     def final_of(self, task_id: int, *, block: int | None = None) -> FinalReport:
         """The result of a closed task; all zero before."""
@@ -160,12 +172,14 @@ class TaskLedger(Owned):
     def commit_checkpoint(
         self, task_id: int, checkpoint: ChainCheckpoint, *, signers: int, signature: bytes
     ) -> Call:
-        """Bit i of `signers` is place i in the roster; the signature is G2, 256 bytes."""
+        """Bit i of `signers` is place i in the roster; the signature is G2, 256 bytes. The keys of the
+        absent, which the call carries, are read from the chain."""
         return self._call(
             "commitCheckpoint",
             task_id,
             checkpoint.to_abi(),
             signers,
+            self._absent_keys(task_id, signers),
             signature,
             description=f"commit rounds {checkpoint.first_round} to {checkpoint.last_round} "
             f"of task {task_id}",
@@ -190,9 +204,15 @@ class TaskLedger(Owned):
             task_id,
             report.to_abi(),
             signers,
+            self._absent_keys(task_id, signers),
             signature,
             description=f"commit the result of task {task_id}",
         )
+
+    def _absent_keys(self, task_id: int, signers: int) -> bytes:
+        """Keys of the roster's members whose bits are not set, 128 bytes each."""
+        keys = self.roster_keys(task_id)
+        return b"".join(key for place, key in enumerate(keys) if not signers >> place & 1)
 
     def challenge(self, task_id: int, *, evidence_digest: str, evidence_cid: str) -> Call:
         """Takes the challenge bond; approve it before."""

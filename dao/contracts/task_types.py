@@ -259,15 +259,6 @@ class OpenedPartEvent:
 
 
 @dataclass(frozen=True)
-class CommittedCheckpoint:
-    """A checkpoint with its signers (bit i is place i in the roster) and its time."""
-
-    checkpoint: ChainCheckpoint
-    signers: int
-    committed_at: int
-
-
-@dataclass(frozen=True)
 class ChainChallenge:
     """An open challenge; the challenger is the zero address where there is none."""
 

@@ -24,7 +24,7 @@ def named_artefacts(played: Played) -> dict[str, str]:
     ledger, store = played.dao.ledger, played.store
     task_id = played.result.provenance.task_id
     digest = ledger.task_of(task_id).task_digest
-    root = ledger.checkpoint_of(task_id, 1).checkpoint.records_root
+    root = ledger.checkpoint_of(task_id, 1).records_root
     checkpoint = read_checkpoint(store, root, index=1)
     signed = read_records(store, checkpoint)[3]
     number = signed.record.position.round

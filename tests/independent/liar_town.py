@@ -179,8 +179,8 @@ def _train(town: Town, plan: Plan) -> None:
         context.journal.close()
 
 
-COMMIT = "commitCheckpoint(uint256,(uint32,uint32,uint32,bytes32,bytes32),uint256,bytes)"
-CLOSE = "close(uint256,(bytes32,string,bytes32,uint256,bytes32,uint64),uint256,bytes)"
+COMMIT = "commitCheckpoint(uint256,(uint32,uint32,uint32,bytes32,bytes32),uint256,bytes,bytes)"
+CLOSE = "close(uint256,(bytes32,string,bytes32,uint256,bytes32,uint64),uint256,bytes,bytes)"
 
 
 def _cosigned(rpc_url: str, ledger: str, function: str) -> list[Cosigned]:
@@ -198,7 +198,8 @@ def _cosigned(rpc_url: str, ledger: str, function: str) -> list[Cosigned]:
         data = bytes.fromhex(rpc("eth_getTransactionByHash", each)["input"][2:])
         if data[:4] == selector:
             tuple_type = types[types.index(",") + 1 : types.rindex(")") + 1]
-            _, _, signers, signature = decode(["uint256", tuple_type, "uint256", "bytes"], data[4:])
+            arguments = ["uint256", tuple_type, "uint256", "bytes", "bytes"]
+            _, _, signers, _, signature = decode(arguments, data[4:])
             found.append(Cosigned(signers=signers, signature=signature))
     return found
 

@@ -142,7 +142,7 @@ def committed(town: Town) -> list[str]:
     """Digests of all round records that the chain's checkpoints lead to."""
     ledger, found = town.dao.ledger, []
     for index in range(ledger.task_of(town.task_id).checkpoint_count):
-        root = ledger.checkpoint_of(town.task_id, index).checkpoint.records_root
+        root = ledger.checkpoint_of(town.task_id, index).records_root
         checkpoint = Checkpoint.parse(town.store.get(of_digest(root)))
         records = [SignedRoundRecord.parse(town.store.get(ref.cid)) for ref in checkpoint.records]
         found += [each.record.digest() for each in records]

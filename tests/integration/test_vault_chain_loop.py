@@ -76,7 +76,7 @@ class Loop:
         ledger, store = self.town.dao.ledger, self.town.store
         found = []
         for index in range(ledger.task_of(self.town.task_id).checkpoint_count):
-            root = ledger.checkpoint_of(self.town.task_id, index).checkpoint.records_root
+            root = ledger.checkpoint_of(self.town.task_id, index).records_root
             checkpoint = Checkpoint.parse(store.get(of_digest(root)))
             found += [SignedRoundRecord.parse(store.get(ref.cid)) for ref in checkpoint.records]
         return found

@@ -162,11 +162,13 @@ interface IContributorRegistry {
         view
         returns (BLS12381.G1 memory);
 
-    /// @notice Whether all whose keys make up `sum`, less the `absent`, signed `message`.
+    /// @notice Whether all whose keys make up `sum`, less those of `absentKeys`, signed `message`. That the
+    /// absent keys are part of the sum is for the caller to know.
+    /// @param absentKeys G1 points, 128 bytes each
     /// @param signature aggregate signature, G2, 256 bytes
     function isCosigned(
         BLS12381.G1 calldata sum,
-        bytes32[] calldata absent,
+        bytes calldata absentKeys,
         bytes32 message,
         bytes calldata signature
     ) external view returns (bool);

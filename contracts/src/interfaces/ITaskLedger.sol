@@ -37,11 +37,14 @@ interface ITaskLedger is ITaskTypes {
 
     /// @notice Commits the next stretch of rounds, co-signed by a quorum. Anyone may send it.
     /// @param signers bit i stands for rosterOf(taskId)[i]
+    /// @param absentKeys keys of those who did not sign, 128 bytes each, in the order of the roster
+    /// (`rosterKeys` has them); empty when all signed
     /// @param signature aggregate of their signatures over `checkpointMessage`, G2, 256 bytes
     function commitCheckpoint(
         uint256 taskId,
         Checkpoint calldata checkpoint,
         uint256 signers,
+        bytes calldata absentKeys,
         bytes calldata signature
     ) external;
 
@@ -55,11 +58,13 @@ interface ITaskLedger is ITaskTypes {
     ) external;
 
     /// @notice Commits the result, co-signed by a quorum, when all parts are open or the reveal window
-    /// is over. Bonds of unopened parts are burned. Anyone may send it.
+    /// is over. Bonds of unopened parts are burned. Anyone may send it. The last three arguments are those
+    /// of `commitCheckpoint`, for `finalMessage`.
     function close(
         uint256 taskId,
         FinalReport calldata report,
         uint256 signers,
+        bytes calldata absentKeys,
         bytes calldata signature
     ) external;
 
@@ -118,11 +123,9 @@ interface ITaskLedger is ITaskTypes {
     /// @notice Sum of the roster's keys, 128 bytes.
     function aggregateKeyOf(uint256 taskId) external view returns (bytes memory);
 
-    /// @notice A committed checkpoint, counted from 0; reverts with UnexpectedIndex.
-    function checkpointOf(uint256 taskId, uint256 index)
-        external
-        view
-        returns (Checkpoint memory checkpoint, uint256 signers, uint64 committedAt);
+    /// @notice A committed checkpoint, counted from 0; reverts with UnexpectedIndex. Who signed it and when
+    /// stands in its event, CheckpointCommitted.
+    function checkpointOf(uint256 taskId, uint256 index) external view returns (Checkpoint memory);
 
     /// @notice The result of a closed task; all zero before.
     function finalOf(uint256 taskId) external view returns (FinalReport memory);

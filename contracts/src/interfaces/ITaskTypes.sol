@@ -252,6 +252,10 @@ interface ITaskTypes {
     error SignersBeyondRoster(uint256 signers, uint256 rosterSize);
     /// @notice Too few of the roster signed.
     error QuorumNotReached(uint256 signed, uint256 rosterSize, uint256 quorumBps);
+    /// @notice The keys of those who did not sign take `expected` bytes, 128 each.
+    error InvalidAbsentKeys(uint256 given, uint256 expected);
+    /// @notice This is not the key of the roster's member at `place`, who did not sign.
+    error NotTheAbsentKey(uint256 place);
     /// @notice The aggregate signature is not that of these signers over this message.
     error InvalidSignature();
     /// @notice A part is opened once.

@@ -3,7 +3,6 @@ pragma solidity ^0.8.30;
 
 import {ITaskLedger} from "../interfaces/ITaskLedger.sol";
 import {TaskAdmission} from "./TaskAdmission.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title From the first checkpoint to the payout: commit, reveal, close, finalise
 abstract contract TaskProgress is TaskAdmission {
@@ -12,15 +11,16 @@ abstract contract TaskProgress is TaskAdmission {
         uint256 taskId,
         Checkpoint calldata checkpoint,
         uint256 signers,
+        bytes calldata absentKeys,
         bytes calldata signature
     ) external {
         Run storage run = _inState(taskId, State.Running);
         _requireUnfrozen(taskId, run);
         _requireNext(taskId, run, checkpoint);
-        _requireCosigned(taskId, signers, checkpointMessage(taskId, checkpoint), signature);
-        run.checkpoints.push(Committed(checkpoint, uint64(block.timestamp), signers));
-        run.lastRound = checkpoint.lastRound;
-        run.modelDigest = checkpoint.modelDigest;
+        bytes32 message = checkpointMessage(taskId, checkpoint);
+        _requireCosigned(taskId, signers, absentKeys, message, signature);
+        run.checkpoints[run.checkpointCount++] =
+            Committed(checkpoint.recordsRoot, checkpoint.modelDigest);
         emit CheckpointCommitted(
             taskId,
             checkpoint.index,
@@ -71,6 +71,7 @@ abstract contract TaskProgress is TaskAdmission {
         uint256 taskId,
         FinalReport calldata report,
         uint256 signers,
+        bytes calldata absentKeys,
         bytes calldata signature
     ) external {
         Run storage run = _inState(taskId, State.Revealing);
@@ -86,7 +87,7 @@ abstract contract TaskProgress is TaskAdmission {
             revert ZeroDigest();
         }
         _requireCid(report.scoreCid);
-        _requireCosigned(taskId, signers, finalMessage(taskId, report), signature);
+        _requireCosigned(taskId, signers, absentKeys, finalMessage(taskId, report), signature);
         run.state = State.Closed;
         run.report = report;
         run.challengeDeadline = uint64(block.timestamp) + terms.challengeWindow;
@@ -118,12 +119,9 @@ abstract contract TaskProgress is TaskAdmission {
         private
         view
     {
-        Terms storage terms = _terms[taskId];
-        if (checkpoint.index != run.checkpoints.length) {
-            revert UnexpectedIndex(checkpoint.index, run.checkpoints.length);
-        }
-        uint256 first = uint256(run.lastRound) + 1;
-        uint256 last = Math.min(uint256(run.lastRound) + terms.checkpointLength, terms.rounds);
+        uint256 count = run.checkpointCount;
+        if (checkpoint.index != count) revert UnexpectedIndex(checkpoint.index, count);
+        (uint256 first, uint256 last) = _roundsOf(_terms[taskId], count);
         if (checkpoint.firstRound != first || checkpoint.lastRound != last) {
             revert UnexpectedRounds(checkpoint.firstRound, checkpoint.lastRound, first, last);
         }

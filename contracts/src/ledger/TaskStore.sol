@@ -10,6 +10,7 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title What the parts of the TaskLedger share: storage, the messages signed, the roster's signature
 /// @dev All money here is COVAL, whose transfers run no foreign code.
@@ -21,10 +22,10 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
         bytes32 keyHash;
     }
 
+    /// @dev The rounds follow from index and terms; signers and time stand in the event.
     struct Committed {
-        Checkpoint checkpoint;
-        uint64 committedAt;
-        uint256 signers;
+        bytes32 recordsRoot;
+        bytes32 modelDigest;
     }
 
     struct PartRecord {
@@ -39,20 +40,19 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
         State state;
         bool bondPosted;
         uint16 partsOpened;
-        uint32 lastRound;
+        uint32 checkpointCount;
         uint64 openedAt;
         uint64 startedAt;
         uint64 deadline;
         uint64 revealDeadline;
         uint64 challengeDeadline;
         uint64 endedAt;
-        bytes32 modelDigest;
         BLS12381.G1 aggregateKey;
         Challenge challenge;
         uint256 owedPerMember;
         Member[] roster;
-        Committed[] checkpoints;
         FinalReport report;
+        mapping(uint256 index => Committed) checkpoints;
         mapping(uint256 part => PartRecord) parts;
         mapping(address account => uint256 indexPlusOne) place;
         mapping(address account => uint256 amount) owedPaid;
@@ -115,7 +115,7 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
                 address(this),
                 taskId,
                 _terms[taskId].taskDigest,
-                _runs[taskId].modelDigest,
+                _modelDigest(_runs[taskId]),
                 report.scoreDigest,
                 report.payoutRoot,
                 report.payoutTotal,
@@ -150,11 +150,30 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
         if (challenger != address(0)) revert ChallengeOpen(taskId, challenger);
     }
 
+    /// @dev First and last round of the checkpoint with this index.
+    function _roundsOf(Terms storage terms, uint256 index)
+        internal
+        view
+        returns (uint256 first, uint256 last)
+    {
+        uint256 length = terms.checkpointLength;
+        first = index * length + 1;
+        last = Math.min(index * length + length, terms.rounds);
+    }
+
+    /// @dev Digest of the last committed model; zero before the first checkpoint.
+    function _modelDigest(Run storage run) internal view returns (bytes32) {
+        uint256 count = run.checkpointCount;
+        return count == 0 ? bytes32(0) : run.checkpoints[count - 1].modelDigest;
+    }
+
     /// @dev Reverts unless a quorum of the frozen roster signed `message`. Works from the aggregate key
-    /// and takes the absent members out, who are at most a third.
+    /// and takes the keys of the absent out, who are at most a third. The caller gives those keys and the
+    /// roster knows their hashes: that is cheaper than to store them for reading.
     function _requireCosigned(
         uint256 taskId,
         uint256 signers,
+        bytes calldata absentKeys,
         bytes32 message,
         bytes calldata signature
     ) internal view {
@@ -162,17 +181,25 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
         uint256 size = run.roster.length;
         // A shift by 256 gives zero, as a full roster needs.
         if (signers >> size != 0) revert SignersBeyondRoster(signers, size);
-        uint256 signed = 0;
-        for (uint256 bits = signers; bits != 0; bits &= bits - 1) {
-            ++signed;
+        // A roster has a member at least, so that this shifts by 255 at most.
+        uint256 absent = signers ^ (type(uint256).max >> (256 - size));
+        uint256 signed = size;
+        for (uint256 bits = absent; bits != 0; bits &= bits - 1) {
+            --signed;
         }
         uint256 quorumBps = _terms[taskId].quorumBps;
         if (signed * BPS < quorumBps * size) revert QuorumNotReached(signed, size, quorumBps);
-        bytes32[] memory absent = new bytes32[](size - signed);
-        for ((uint256 i, uint256 found) = (0, 0); found < absent.length; ++i) {
-            if ((signers >> i) & 1 == 0) absent[found++] = run.roster[i].keyHash;
+        uint256 given = absentKeys.length;
+        uint256 expected = (size - signed) * BLS12381.G1_BYTES;
+        if (given != expected) revert InvalidAbsentKeys(given, expected);
+        uint256 end = 0;
+        for (uint256 i = 0; absent >> i != 0; ++i) {
+            if ((absent >> i) & 1 == 0) continue;
+            end += BLS12381.G1_BYTES;
+            bytes32 keyHash = keccak256(absentKeys[end - BLS12381.G1_BYTES:end]);
+            if (keyHash != run.roster[i].keyHash) revert NotTheAbsentKey(i);
         }
-        if (!registry.isCosigned(run.aggregateKey, absent, message, signature)) {
+        if (!registry.isCosigned(run.aggregateKey, absentKeys, message, signature)) {
             revert InvalidSignature();
         }
     }
