@@ -17,7 +17,8 @@ from dao.contracts.task_types import (
 )
 from dao.deployment import Contracts
 from dao.errors import InputError
-from dao.records import Position
+from dao.records import Position, SeedBlock
+from dao.seed_blocks import seed_blocks
 from rounds.exclusion import RosterMember
 
 ENDED_WITH_RESULT = (TaskState.CLOSED, TaskState.FINALISED)
@@ -40,6 +41,8 @@ class TaskOnChain:
     checkpoints: tuple[ChainCheckpoint, ...]
     final: FinalReport | None
     opened: tuple[OpenedPartEvent, ...]
+    seed_blocks: tuple[SeedBlock, ...]
+    """Right after the block of each checkpoint, as far as they are there."""
     payout_root: str
     funded_wei: int
     claimed_wei: int
@@ -110,6 +113,13 @@ def read_chain(dao: Contracts, task_id: int) -> TaskOnChain:
         ),
         final=ledger.final_of(task_id, block=block) if has_result else None,
         opened=ledger.opened_parts(task_id, from_block=dao.deployment.block),
+        seed_blocks=seed_blocks(
+            ledger,
+            task_id,
+            checkpoints=task.checkpoint_count,
+            from_block=dao.deployment.block,
+            until=block,
+        ),
         payout_root=dao.distributor.root_of(task_id, block=block),
         funded_wei=funded_wei,
         claimed_wei=claimed_wei,

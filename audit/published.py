@@ -112,7 +112,7 @@ def read_report(store: Store, digest: str) -> ScoreReport:
     """The score report with this digest."""
     with naming("score report"):
         data = store.get(of_digest(digest))
-        return parse_record(ScoreReport, data, version="covalue.scores/1")
+        return parse_record(ScoreReport, data, version="covalue.scores/2")
 
 
 def read_records(store: Store, checkpoint: Checkpoint) -> tuple[SignedRoundRecord, ...]:

@@ -42,6 +42,7 @@ def audit_result(
                 roster=tuple(member.address for member in chain.roster),
                 family=family,
                 stretches=tuple(stretches),
+                blocks=chain.seed_blocks,
                 parts=parts,
                 model=stretches[-1][-1].record.model,
                 state=stretches[-1][-1].model,

@@ -27,6 +27,7 @@ from rounds.own_parts import stretches_of
 from rounds.phases import event_of, release_of
 from rounds.rules import steps_of
 from rounds.score import judging_rows, score_stretch, surveys_of
+from rounds.seeds import simulated_block
 from rounds.settle import settle
 from rounds.state import decode_update, theta_of, update_to_float
 from rounds.stretch import ScoredRound
@@ -180,8 +181,8 @@ def _outcome(world: _Task) -> Outcome:
     length = task.terms.checkpoint_length
     parts = [rounds[first : first + length] for first in range(0, len(rounds), length)]
     stretches = [
-        score_stretch(stretch, rows).scores
-        for stretch in stretches_of(task, market.family, steps, addresses, parts)
+        score_stretch(stretch, rows, simulated_block(task, index))
+        for index, stretch in enumerate(stretches_of(task, market.family, steps, addresses, parts))
     ]
     records = [each.record for each in rounds]
     settled = settle(task, task_id=1, roster=addresses, records=records, stretches=stretches)

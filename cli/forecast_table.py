@@ -14,7 +14,7 @@ from rich.table import Table
 from cli.ratio_table import tell_studies, verdicts_as_json
 from dao.records import RatioStudy
 from demo.forecast_outcome import Outcome
-from demo.forecast_payouts import Payouts, by_size
+from demo.forecast_payouts import Payouts, by_size, told_draws
 from demo.forecast_task import Forecast
 from valuation.metrics import Metrics
 
@@ -130,6 +130,7 @@ def _tell_payouts(out: Console, outcome: Outcome, payouts: Payouts) -> None:
         "above what pure noise reaches and are paid",
         soft_wrap=True,
     )
+    out.print(told_draws(payouts) + ".", soft_wrap=True)
     out.print(table)
 
 
@@ -198,16 +199,19 @@ def _payouts_as_json(payouts: Payouts) -> dict[str, object]:
         "stake_wei": str(payouts.stake_wei),
         "total_wei": str(payouts.total_wei),
         "paid": payouts.paid,
+        "seed_blocks": "simulated",
         "contributors": [
             {
                 "units": units,
                 "score_pico": score,
+                "standard_error_pico": error,
                 "threshold_pico": threshold,
                 "payout_wei": str(payout),
             }
-            for units, score, threshold, payout in zip(
+            for units, score, error, threshold, payout in zip(
                 payouts.units.tolist(),
                 payouts.scores_pico,
+                payouts.standard_errors_pico,
                 payouts.thresholds_pico,
                 payouts.payouts_wei,
                 strict=True,

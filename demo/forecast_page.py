@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from demo.forecast_outcome import Outcome
-from demo.forecast_payouts import Payouts, by_size
+from demo.forecast_payouts import Payouts, by_size, told_draws
 from demo.forecast_task import Forecast
 from valuation.accepted import ACCEPTED, verdict
 
@@ -134,7 +134,7 @@ def _payouts(payouts: Payouts) -> str:
     told = (
         f"<p>Budget {payouts.budget_wei / _WEI:,.2f} tokens, stake {payouts.stake_wei / _WEI:,.2f} "
         f"each. {payouts.paid} of {len(payouts.payouts_wei)} contributors score above what pure "
-        "noise reaches.</p>"
+        f"noise reaches. {told_draws(payouts)}.</p>"
     )
     headings = ["units each", "contributors", "paid", "mean payout", "of budget", "of stake"]
     return told + _table(headings, rows)

@@ -4,18 +4,28 @@ held-out rows in the place of opened sealed ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dao.cid import blob_ref
-from dao.records import Position, Receipt, ReceiptBody, RoundRecord, StretchScores, Task
+from dao.records import (
+    Position,
+    Receipt,
+    ReceiptBody,
+    RoundRecord,
+    SeedBlock,
+    StretchScores,
+    Task,
+)
 from demo.forecast import TrainedRound, made_up_account
 from rounds.own_parts import OwnParts
 from rounds.phases import event_of
 from rounds.score import score_stretch
+from rounds.seeds import simulated_block
 from rounds.settle import Settlement, settle
 from rounds.step import Steps
 from rounds.stretch import ScoredRound, Stretch
@@ -33,12 +43,13 @@ class Payouts:
 
     Attributes:
         units: int64[K], what each brought.
-        scores_pico, thresholds_pico, payouts_wei: of each; who does not pass its threshold is paid
-            nothing.
+        scores_pico, standard_errors_pico, thresholds_pico, payouts_wei: of each; who does not pass
+            its threshold is paid nothing. Errors are 0 where scores are exact.
     """
 
     units: NDArray[np.int64]
     scores_pico: tuple[int, ...]
+    standard_errors_pico: tuple[int, ...]
     thresholds_pico: tuple[int, ...]
     payouts_wei: tuple[int, ...]
     budget_wei: int
@@ -70,11 +81,20 @@ class SizeClass:
 class Scoring:
     """Scores a task's rounds as they are trained, one checkpoint's stretch after the other.
 
-    `steps` are those that train it (`demo.forecast.surveyed_steps`).
+    `steps` are those that train it (`demo.forecast.surveyed_steps`). `block_of` supplies the block
+    after each checkpoint, by index, which random draws follow from: there is no chain here, so it
+    is a simulated one unless it is given.
     """
 
     def __init__(
-        self, task: Task, family: Family, steps: Steps, *, contributors: int, judging: Prepared
+        self,
+        task: Task,
+        family: Family,
+        steps: Steps,
+        *,
+        contributors: int,
+        judging: Prepared,
+        block_of: Callable[[int], SeedBlock] | None = None,
     ) -> None:
         assert judging.residual is not None
         rows = slice(0, MOST_JUDGING_ROWS)
@@ -84,6 +104,7 @@ class Scoring:
             residual=judging.residual[rows],
         )
         self._task, self._family, self._steps = task, family, steps
+        self._block_of = block_of or partial(simulated_block, task)
         self._digest = task.digest()
         self._roster = tuple(made_up_account(place) for place in range(contributors))
         # Of a receipt scores read whose it is, and nothing else: one serves all rounds.
@@ -126,6 +147,7 @@ class Scoring:
         return Payouts(
             units=units,
             scores_pico=tuple(each.score_pico for each in settled.results),
+            standard_errors_pico=tuple(each.standard_error_pico for each in settled.results),
             payouts_wei=tuple(each.payout_wei for each in settled.results),
             thresholds_pico=tuple(each.threshold_pico for each in settled.results),
             budget_wei=self._task.terms.budget_wei,
@@ -161,9 +183,21 @@ class Scoring:
         rounds = tuple(self._stretch)
         own = self._own.of(rounds)
         stretch = Stretch(self._task, self._family, self._steps, self._roster, rounds, own)
-        scored = score_stretch(stretch, self._rows)
-        self._scored.append(scored.scores)
+        index = (rounds[0].record.position.round - 1) // self._task.terms.checkpoint_length
+        self._scored.append(score_stretch(stretch, self._rows, self._block_of(index)))
         self._stretch = []
+
+
+def told_draws(payouts: Payouts) -> str:
+    """In words what the draws behind scores follow from, and how far they may be off."""
+    told = (
+        "Random draws behind scores follow from simulated blocks here; on chain, from the block "
+        "after each checkpoint"
+    )
+    if any(payouts.standard_errors_pico):
+        error = max(payouts.standard_errors_pico) / max(map(abs, payouts.scores_pico))
+        told += f". Scores are sampled: standard error at most {error:.2%} of the largest score"
+    return told
 
 
 def by_size(payouts: Payouts, *, classes: int = _CLASSES) -> tuple[SizeClass, ...]:

@@ -241,6 +241,7 @@ def _standings(
             rows=len(prepared.split.contributors[index]),
             epsilon_micro=results[player.address].epsilon_micro,
             score_pico=results[player.address].score_pico,
+            standard_error_pico=results[player.address].standard_error_pico,
             threshold_pico=results[player.address].threshold_pico,
             payout_wei=results[player.address].payout_wei,
             claimed_wei=claimed[player.address],

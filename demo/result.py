@@ -25,6 +25,7 @@ class Standing:
     rows: int
     epsilon_micro: int
     score_pico: int
+    standard_error_pico: int
     threshold_pico: int
     payout_wei: int
     claimed_wei: int
@@ -153,7 +154,7 @@ def _contributors(result: DemoResult) -> Table:
             each.behaviour if honest else f"[red]{each.behaviour}[/]",
             f"{each.rows:,}",
             f"{each.epsilon_micro / 1e6:.2f}",
-            f"{each.score_pico / 1e12:+.4f}",
+            _score(each),
             f"{each.threshold_pico / 1e12:.4f}",
             f"{each.payout_wei / COVAL:,.1f}",
             each.excluded,
@@ -163,6 +164,13 @@ def _contributors(result: DemoResult) -> Table:
         "ever scores; at or below it nothing is paid, honest or not."
     )
     return table
+
+
+def _score(standing: Standing) -> str:
+    """With its standard error where it was sampled."""
+    score = f"{standing.score_pico / 1e12:+.4f}"
+    error = standing.standard_error_pico
+    return f"{score} ± {error / 1e12:.4f}" if error else score
 
 
 def _qualities(result: DemoResult) -> Table:

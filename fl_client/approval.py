@@ -13,6 +13,8 @@ from typing import Protocol
 from dao.bls import from_eip2537_g1
 from dao.contracts.task_ledger import TaskLedger
 from dao.contracts.task_types import TaskState
+from dao.records import SeedBlock
+from dao.seed_blocks import final_block, seed_blocks
 from fl_client.refusals import Code, Refused
 from rounds.exclusion import RosterMember
 
@@ -64,6 +66,10 @@ class ChainView(Protocol):
         """The validation parts opened so far, by index."""
         ...
 
+    def seed_blocks(self, task_id: int, *, checkpoints: int) -> tuple[SeedBlock, ...]:
+        """The final blocks among those right after the first checkpoints (`dao.seed_blocks`)."""
+        ...
+
 
 class LedgerView:
     """`ChainView` over the TaskLedger and the contributor's own endpoint.
@@ -103,6 +109,16 @@ class LedgerView:
         events = self._ledger.opened_parts(task_id, from_block=self._from_block)
         parts = (PartOnChain(e.part, e.salt, e.part_digest, e.part_cid) for e in events)
         return tuple(sorted(parts, key=lambda part: part.index))
+
+    def seed_blocks(self, task_id: int, *, checkpoints: int) -> tuple[SeedBlock, ...]:
+        """See `ChainView`."""
+        return seed_blocks(
+            self._ledger,
+            task_id,
+            checkpoints=checkpoints,
+            from_block=self._from_block,
+            until=final_block(self._ledger.chain),
+        )
 
     def _roster(self, task_id: int) -> tuple[RosterMember, ...]:
         if task_id not in self._rosters:

@@ -282,6 +282,13 @@ def _checked_final(work: _Replay, request: CosignRequest) -> bytes:
     report = ScoreReport.parse(work.store.get(of_digest(request.record)))
     work.store.pin(of_digest(request.record))
     checkpoints = work.checkpoints_on_chain()
+    blocks = work.vault.chain.seed_blocks(work.on_chain.task_id, checkpoints=len(checkpoints))
+    if len(blocks) < len(checkpoints):
+        raise Refused(
+            Code.UNAVAILABLE,
+            f"the block after checkpoint {len(blocks)}, which seeds its scores, is not final yet",
+            hint="the coordinator asks again; nothing is to be done",
+        )
     done = work.start()
     for checkpoint in checkpoints:
         done = work.through(done, checkpoint)
@@ -296,6 +303,7 @@ def _checked_final(work: _Replay, request: CosignRequest) -> bytes:
             stretches=tuple(
                 done.rounds[each.first_round - 1 : each.last_round] for each in checkpoints
             ),
+            blocks=blocks,
             parts=_checked_parts(work, report),
             model=done.point.model,
             state=done.point.model_bytes,

@@ -44,6 +44,7 @@ class Progress:
         "cosigned",
         "checkpoint",
         "revealing",
+        "seeding",
         "scored",
         "closed",
         "finalised",

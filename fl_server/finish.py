@@ -11,10 +11,13 @@ import time
 
 from flwr.serverapp import Grid
 
+from dao.chain import Call
 from dao.contracts.task_types import ChainTask, FinalReport, TaskState
+from dao.deploy import DEV_CHAIN_IDS
 from dao.errors import ChainError, MissingBlobError, UnreadableBlobError
 from dao.messages import final_message
-from dao.records import OpenedPart, RoundRecord, ScoreReport
+from dao.records import OpenedPart, RoundRecord, ScoreReport, SeedBlock
+from dao.seed_blocks import final_block, seed_blocks
 from fl_server.checkpoint import checkpoint_bounds, collect_signatures
 from fl_server.context import CoordinatorContext
 from fl_server.publish import StoreContent
@@ -28,7 +31,8 @@ def finish_task(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -
     if context.ledger.task_of(context.task_id).state >= TaskState.CLOSED:
         return
     _await_parts(context)
-    report = _fixed_report(context, point)
+    blocks = _await_seed_blocks(context)
+    report = _fixed_report(context, point, blocks)
     digest = report.digest()
     final = FinalReport(
         score_digest=digest,
@@ -123,7 +127,9 @@ def opened_parts(context: CoordinatorContext) -> tuple[tuple[OpenedPart, bytes],
     return tuple(sorted(found, key=lambda each: each[0].index))
 
 
-def _fixed_report(context: CoordinatorContext, point: TrainingPoint) -> ScoreReport:
+def _fixed_report(
+    context: CoordinatorContext, point: TrainingPoint, blocks: tuple[SeedBlock, ...]
+) -> ScoreReport:
     """The score report, made once: floats may come out otherwise on another machine."""
     before = context.journal.find("report")
     if before is not None:
@@ -135,6 +141,7 @@ def _fixed_report(context: CoordinatorContext, point: TrainingPoint) -> ScoreRep
             roster=tuple(member.address for member in context.roster),
             family=context.family,
             stretches=scored_stretches(context, [each.signed.record for each in point.published]),
+            blocks=blocks,
             parts=opened_parts(context),
             model=point.model,
             state=point.model_bytes,
@@ -168,3 +175,31 @@ def _await_parts(context: CoordinatorContext) -> ChainTask:
             )
             told = True
         time.sleep(max(context.timing.poll, 0.5))
+
+
+def _await_seed_blocks(context: CoordinatorContext) -> tuple[SeedBlock, ...]:
+    """Wait until the block after the last checkpoint is final; those after all checkpoints."""
+    checkpoints = context.ledger.task_of(context.task_id).checkpoint_count
+    told = False
+    while True:
+        blocks = seed_blocks(
+            context.ledger,
+            context.task_id,
+            checkpoints=checkpoints,
+            from_block=context.deployment_block,
+            until=final_block(context.chain),
+        )
+        if len(blocks) == checkpoints:
+            return blocks
+        if not told:
+            context.tell("seeding", context.task.total_rounds, seeds=len(blocks), of=checkpoints)
+            told = True
+        _prompt_block(context)
+        time.sleep(max(context.timing.poll, 0.5))
+
+
+def _prompt_block(context: CoordinatorContext) -> None:
+    """A devnet makes a block where somebody sends a transaction: send one that does nothing."""
+    if context.chain.chain_id in DEV_CHAIN_IDS:
+        nothing = Call(to=context.account.address, data=b"", value=0, description="make a block")
+        context.chain.send(nothing, context.account)

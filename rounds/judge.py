@@ -63,16 +63,17 @@ def judged_out_in(record: RoundRecord) -> tuple[str, ...]:
     )
 
 
-def noise_updates(task: Task, task_digest: str, *, round_number: int) -> Floats:
+def noise_updates(task: Task, source: str, *, round_number: int) -> Floats:
     """float64[M, d]: what the simulated noise players send in a round, on the update grid.
 
-    Player p's samples are `public_gaussian` of SHA-256(task digest (32 bytes) |
-    "covalue.noise-player.v1" | round (8 bytes, big endian) | p (8 bytes, big endian)).
+    Player p's samples are `public_gaussian` of SHA-256(source (32 bytes, given in hex) |
+    "covalue.noise-player.v1" | round (8 bytes, big endian) | p (8 bytes, big endian)). The judge's
+    source is the task's digest; that of scores follows from the chain (`rounds.seeds`).
     """
     players, release = [], release_of(task, round_number)
     for player in range(task.aggregation.noise_players):
         seed = hashlib.sha256(
-            bytes.fromhex(task_digest)
+            bytes.fromhex(source)
             + b"covalue.noise-player.v1"
             + round_number.to_bytes(8, "big")
             + player.to_bytes(8, "big")

@@ -20,6 +20,7 @@ from dao.records import (
     OpenedPart,
     Position,
     ScoreReport,
+    SeedBlock,
     StretchScores,
     Task,
 )
@@ -28,7 +29,7 @@ from rounds.card import CardInput, SealedRows, check_card, make_card
 from rounds.own_parts import stretches_of
 from rounds.rules import steps_of
 from rounds.score import JudgedOn, judging_rows, score_stretch, surveys_of
-from rounds.settle import check_scores, check_stretches, settle
+from rounds.settle import check_scores, check_seeds, check_stretches, settle
 from rounds.stretch import ScoredRound
 from valuation.encode import encode
 from valuation.family import Family, JudgeRows
@@ -43,6 +44,8 @@ class ReportInput:
         place: chain id, ledger, task id and task digest; its round is not read.
         roster: addresses in the order that the chain froze.
         stretches: the rounds of every checkpoint, with bytes.
+        blocks: the block after each checkpoint, as the chain has it; for a check, as far as it is
+            there (`dao.seed_blocks`).
         parts: the opened validation parts in order of index, and their bytes.
         model, state: the last round's model and its bytes.
     """
@@ -52,6 +55,7 @@ class ReportInput:
     roster: tuple[str, ...]
     family: Family
     stretches: tuple[tuple[ScoredRound, ...], ...]
+    blocks: tuple[SeedBlock, ...]
     parts: tuple[tuple[OpenedPart, bytes], ...]
     model: BlobRef
     state: bytes
@@ -92,6 +96,7 @@ def make_report(given: ReportInput) -> ScoreReport:
 
 def check_report(recorded: ScoreReport, given: ReportInput) -> None:
     """Recompute a report and compare; ReplayMismatch names the place that differs."""
+    check_seeds(recorded, stretches=len(given.stretches), blocks=given.blocks)
     sealed, judged_on, rows = _judges(given)
     check_stretches(recorded, judged_on=judged_on, stretches=_scores(given, rows, recorded))
     expected = _assemble(
@@ -135,9 +140,10 @@ def _scores(
         score_stretch(
             stretch,
             rows,
+            given.blocks[index],
             dropped=known[index].dropped if index < len(known) else None,
             place=f"score report, stretches[{index}].",
-        ).scores
+        )
         for index, stretch in enumerate(stretches)
     )
 
@@ -157,7 +163,7 @@ def _assemble(
         stretches=stretches,
     )
     return ScoreReport(
-        kind="covalue.scores/1",
+        kind="covalue.scores/2",
         chain_id=given.place.chain_id,
         ledger=given.place.ledger,
         task_id=given.place.task_id,

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from dao.records import StretchScores, Task
+from dao.records import SeedBlock, StretchScores, Task
 from rewards.shapley import (
     EXACT_PLAYERS,
     Coalitions,
@@ -30,6 +30,7 @@ from rounds.harm import Harmless, drop_harmful
 from rounds.judge import to_pico
 from rounds.noise_scores import NoiseScores, QuadraticValue, linear_noise, simulated_noise
 from rounds.phases import kind_of, release_of
+from rounds.seeds import NOISE_PLAYERS, NOISE_PROBES, PERMUTATIONS, stretch_seed
 from rounds.state import Floats, decode_update, update_to_float
 from rounds.stretch import ScoredRound, Stretch, StretchMoves, noise_walk, stretch_moves
 from valuation.family import Family, JudgeRows, Prepared
@@ -38,14 +39,6 @@ SAMPLED_PERMUTATIONS = 128
 """Permutations drawn above `EXACT_PLAYERS`, each walked both ways."""
 
 JudgedOn = Literal["sealed-rows", "public-rows", "nothing"]
-
-
-@dataclass(frozen=True)
-class ScoredStretch:
-    """Scores of a stretch, and their standard errors (all 0 unless sampled), float64[K]."""
-
-    scores: StretchScores
-    standard_errors: Floats
 
 
 def surveys_of(task: Task, rounds: Sequence[ScoredRound]) -> dict[str, Floats]:
@@ -74,13 +67,15 @@ def judging_rows(family: Family, sealed: Prepared | None) -> tuple[JudgedOn, Jud
 def score_stretch(
     stretch: Stretch,
     rows: JudgeRows | None,
+    block: SeedBlock,
     *,
     dropped: Sequence[int] | None = None,
     place: str = "",
-) -> ScoredStretch:
+) -> StretchScores:
     """Scores of one stretch in roster order; all 0 where no rows judge.
 
     Args:
+        block: what random draws follow from.
         dropped: whom a record left out; a replay follows it.
         place: of the record, for messages.
 
@@ -96,17 +91,19 @@ def score_stretch(
         def harmless(game: Game) -> Harmless:
             return drop_harmful(game, len(stretch.roster), recorded=dropped, place=place)
 
-        found = score(stretch, moves, rows, harmless)
-    return ScoredStretch(
-        scores=StretchScores(
-            first_round=stretch.rounds[0].record.position.round,
-            last_round=stretch.rounds[-1].record.position.round,
-            scores_pico=_pico(found.scores),
-            dropped=found.dropped,
-            noise_means_pico=_pico(found.noise.means),
-            noise_deviations_pico=_pico(found.noise.deviations),
-        ),
-        standard_errors=found.standard_errors,
+        def seed(label: bytes) -> bytes:
+            return stretch_seed(stretch, block, label=label)
+
+        found = score(stretch, moves, rows, harmless, seed)
+    return StretchScores(
+        first_round=stretch.rounds[0].record.position.round,
+        last_round=stretch.rounds[-1].record.position.round,
+        seed=block,
+        scores_pico=_pico(found.scores),
+        standard_errors_pico=_pico(found.standard_errors),
+        dropped=found.dropped,
+        noise_means_pico=_pico(found.noise.means),
+        noise_deviations_pico=_pico(found.noise.deviations),
     )
 
 
@@ -126,6 +123,7 @@ def _quadratic(
     moves: StretchMoves,
     rows: JudgeRows,
     harmless: Callable[[Game], Harmless],
+    seed: Callable[[bytes], bytes],
 ) -> _Scores:
     """Of a linear model, in closed form."""
     module = stretch.family.module(moves.base)
@@ -141,7 +139,7 @@ def _quadratic(
         contributors=len(effects),
         numbers=numbers,
         deviation=release_of(stretch.task, numbers[0]).deviation,
-        seed=stretch.seed(b"covalue.noise-probes.v1"),
+        seed=seed(NOISE_PROBES),
     )
     return _Scores(found.dropped, scores, np.zeros(len(effects)), noise)
 
@@ -151,6 +149,7 @@ def _curved(
     moves: StretchMoves,
     rows: JudgeRows,
     harmless: Callable[[Game], Harmless],
+    seed: Callable[[bytes], bytes],
 ) -> _Scores:
     """Of any other model: coalitions are evaluated, all of them or drawn ones."""
     module = stretch.family.module(moves.base)
@@ -171,14 +170,14 @@ def _curved(
         scores[left], errors[left] = sampled_shapley(
             value,
             len(left),
-            seed=stretch.seed(b"covalue.permutations.v1"),
+            seed=seed(PERMUTATIONS),
             permutations=SAMPLED_PERMUTATIONS,
         )
     noise = simulated_noise(
         values_of,
         empty=moves.base,
         full=moves.base + np.sum(members, axis=0),
-        players=noise_walk(stretch),
+        players=noise_walk(stretch, seed(NOISE_PLAYERS)),
         contributors=len(scores),
     )
     return _Scores(found.dropped, scores, errors, noise)

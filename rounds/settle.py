@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dao.errors import ReplayMismatch
-from dao.records import ContributorResult, RoundRecord, ScoreReport, StretchScores, Task
+from dao.records import (
+    ContributorResult,
+    RoundRecord,
+    ScoreReport,
+    SeedBlock,
+    StretchScores,
+    Task,
+)
 from privacy.accounting import SAMPLED_STEP_MICRO, answered_epsilon_micro
 from rewards.merkle import Leaf, tree_root
 from rewards.payout import payouts_down, shares_wad_down
@@ -23,6 +30,7 @@ NOISE_DEVIATIONS = 3
 MOST_LOUDNESS = 3
 """Louder noise harms its sender more than luck can bring."""
 _LARGEST_PICO = 2**53 - 1
+_FIGURES = ("scores_pico", "standard_errors_pico", "noise_means_pico", "noise_deviations_pico")
 _NOT_AN_ANSWER = ("bad-signature", "wrong-position")
 
 
@@ -76,6 +84,10 @@ def settle(
         )
         for index in range(len(roster))
     ]
+    errors = [
+        _root_up(sum(stretch.standard_errors_pico[index] ** 2 for stretch in stretches))
+        for index in range(len(roster))
+    ]
     payouts = payouts_down(scores, thresholds_pico=thresholds, budget_wei=task.terms.budget_wei)
     shares = shares_wad_down(scores, thresholds_pico=thresholds)
     answered = {address: rounds_answered(address, records) for address in roster}
@@ -87,6 +99,7 @@ def settle(
         ContributorResult(
             contributor=address,
             score_pico=score,
+            standard_error_pico=error,
             threshold_pico=threshold,
             payout_wei=payout,
             share_wad=share,
@@ -98,8 +111,8 @@ def settle(
             ),
             rounds_answered=len(answered[address]),
         )
-        for address, score, threshold, payout, share in zip(
-            roster, scores, thresholds, payouts, shares, strict=True
+        for address, score, error, threshold, payout, share in zip(
+            roster, scores, errors, thresholds, payouts, shares, strict=True
         )
     )
     return Settlement(
@@ -153,11 +166,29 @@ def rounds_answered(address: str, records: Sequence[RoundRecord]) -> tuple[int, 
     )
 
 
+def check_seeds(recorded: ScoreReport, *, stretches: int, blocks: Sequence[SeedBlock]) -> None:
+    """Each of so many stretches must name the block that the chain has after its checkpoint, of
+    which the first are given, as far as they are there; ReplayMismatch names the place."""
+    place = "score report, stretches"
+    _equal(place, len(recorded.stretches), stretches)
+    for index, each in enumerate(recorded.stretches):
+        here = f"{place}[{index}].seed"
+        if index >= len(blocks):
+            raise ReplayMismatch(
+                place=here,
+                recorded=f"block {each.seed.number}",
+                recomputed="the block after the checkpoint's, which is not there yet",
+            )
+        _equal(f"{here}.number", each.seed.number, blocks[index].number)
+        _equal(f"{here}.hash", each.seed.hash, blocks[index].hash)
+
+
 def check_stretches(
     recorded: ScoreReport, *, judged_on: JudgedOn, stretches: Sequence[StretchScores]
 ) -> None:
     """Compare recorded scores with recomputed ones, which must lie within the tolerance of
-    `rounds.judge`, and be equal where nothing judged; ReplayMismatch names the place."""
+    `rounds.judge`, and be equal where nothing judged; where nothing was sampled, no standard error
+    is above 0. ReplayMismatch names the place."""
     place = "score report, "
     _equal(place + "judged_on", recorded.judged_on, judged_on)
     _equal(place + "stretches", len(recorded.stretches), len(stretches))
@@ -166,11 +197,13 @@ def check_stretches(
         _equal(here + "first_round", was.first_round, now.first_round)
         _equal(here + "last_round", was.last_round, now.last_round)
         _equal(here + "dropped", was.dropped, now.dropped)
-        for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
+        sampled = any(now.standard_errors_pico)
+        for name in _FIGURES:
             old, new = getattr(was, name), getattr(now, name)
             _equal(f"{here}{name}, length", len(old), len(new))
+            exact = judged_on == "nothing" or (name == "standard_errors_pico" and not sampled)
             for number, (one, other) in enumerate(zip(old, new, strict=True)):
-                if judged_on == "nothing":
+                if exact:
                     _equal(f"{here}{name}[{number}]", one, other)
                 check_pico(other, one, place=f"{here}{name}[{number}]")
 
@@ -227,6 +260,12 @@ def _leaves(task_id: int, roster: Sequence[str], amounts: Sequence[int]) -> tupl
         for address, amount in zip(roster, amounts, strict=True)
         if amount > 0
     )
+
+
+def _root_up(square: int) -> int:
+    """The least integer whose square is not below; errors of stretches are independent."""
+    root = math.isqrt(square)
+    return min(_LARGEST_PICO, root + (root * root < square))
 
 
 def _held(score: int) -> int:

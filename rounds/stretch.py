@@ -10,7 +10,6 @@ clipped gradient sum on the public rows at the round's base, without noise.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,14 +76,6 @@ class Stretch:
             for each in self.rounds
             if kind_of(self.task, each.record.position.round) == "train"
         ]
-
-    def seed(self, label: bytes) -> bytes:
-        """32 bytes that nobody chose: of the task, the label and the first round of the checkpoint
-        (a forecast, which keeps training rounds alone, need not hold that round)."""
-        position, length = self.rounds[0].record.position, self.task.terms.checkpoint_length
-        first = (position.round - 1) // length * length + 1
-        number = first.to_bytes(8, "big")
-        return hashlib.sha256(bytes.fromhex(position.task_digest) + label + number).digest()
 
 
 @dataclass(frozen=True)
@@ -161,13 +152,14 @@ def _advanced(
     )
 
 
-def noise_walk(stretch: Stretch) -> Floats:
-    """float64[M, d]: how far the simulated noise players move theta, each update weighed alike."""
+def noise_walk(stretch: Stretch, seed: bytes) -> Floats:
+    """float64[M, d]: how far noise players simulated from a seed (32 bytes) move theta, each update
+    weighed alike."""
     task = stretch.task
     moved = Displacement.zero(task, many=task.aggregation.noise_players)
     for each in stretch.training:
-        position = each.record.position
-        sent = noise_updates(task, position.task_digest, round_number=position.round)
+        number = each.record.position.round
+        sent = noise_updates(task, seed.hex(), round_number=number)
         moved = _advanced(stretch, moved, sent, each)
     return moved.phi
 

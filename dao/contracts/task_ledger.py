@@ -139,6 +139,11 @@ class TaskLedger(Owned):
             for event in self.events("PartOpened", from_block=from_block, where={"taskId": task_id})
         )
 
+    def checkpoint_blocks(self, task_id: int, *, from_block: int) -> dict[int, int]:
+        """Number of the block in which each checkpoint was committed, by the checkpoint's index."""
+        events = self.events("CheckpointCommitted", from_block=from_block, where={"taskId": task_id})
+        return {event.arguments["index"]: event.log.block for event in events}
+
     # --- writes -------------------------------------------------------------------------
 
     def open_task(self, terms: ChainTerms) -> Call:

@@ -31,12 +31,23 @@ class OpenedPart(Record):
     rows: BlobRef
 
 
+class SeedBlock(Record):
+    """The block right after the one in which a stretch was committed: its hash, which nobody knew
+    when the updates were fixed, seeds the random draws of the stretch's scores."""
+
+    number: Count
+    hash: Digest
+
+
 class StretchScores(Record):
     """Scores of one checkpoint's stretch, in roster order."""
 
     first_round: Positive
     last_round: Positive
+    seed: SeedBlock
     scores_pico: tuple[SafeInt, ...]
+    standard_errors_pico: tuple[Count, ...]
+    """Of the scores as estimates; 0 where they are exact."""
     dropped: tuple[Count, ...]
     """Whose updates harmed, by places in the roster, in the order in which they were left out."""
     noise_means_pico: tuple[SafeInt, ...]
@@ -49,6 +60,8 @@ class ContributorResult(Record):
 
     contributor: Address
     score_pico: SafeInt
+    standard_error_pico: Count
+    """Of the score, over all stretches, rounded up; 0 where all are exact."""
     threshold_pico: Count
     """What the score must pass to be paid: noise in the contributor's name does not."""
     payout_wei: Amount
@@ -60,7 +73,7 @@ class ContributorResult(Record):
 class ScoreReport(Record):
     """Scores, payouts, shares and epsilons of a task; its digest is in the final checkpoint."""
 
-    kind: Literal["covalue.scores/1"]
+    kind: Literal["covalue.scores/2"]
     chain_id: Count
     ledger: Address
     task_id: Positive

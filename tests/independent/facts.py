@@ -39,13 +39,15 @@ class Cosigned:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A committed checkpoint. `cosigned` None: the contract's check of it is taken on trust."""
+    """A committed checkpoint; `seed` is number and hash of the block after the commitment's.
+    `cosigned` None: the contract's check of it is taken on trust."""
 
     index: int
     first: int
     last: int
     root: str
     model: str
+    seed: tuple[int, str]
     cosigned: Cosigned | None
 
 

@@ -101,6 +101,8 @@ CHECKPOINT = {
     "records": [BLOB],
 }
 STRETCH = {
+    "seed": {"hash": DIGEST, "number": _count},
+    "standard_errors_pico": [_count],
     "dropped": [_count],
     "first_round": _count,
     "last_round": _count,
@@ -115,6 +117,7 @@ RESULT = {
     "rounds_answered": _count,
     "score_pico": _whole,
     "share_wad": WEI,
+    "standard_error_pico": _count,
     "threshold_pico": _count,
 }
 REPORT = {
@@ -122,7 +125,7 @@ REPORT = {
     # the model card is not looked into
     "card": lambda value: isinstance(value, dict),
     "judged_on": _text("sealed-rows|public-rows|nothing"),
-    "kind": _text("covalue.scores/1"),
+    "kind": _text("covalue.scores/2"),
     "model": BLOB,
     "parts": [{"index": _count, "rows": BLOB, "salt": DIGEST}],
     "payout_root": ROOT,

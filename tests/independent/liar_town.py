@@ -183,19 +183,31 @@ COMMIT = "commitCheckpoint(uint256,(uint32,uint32,uint32,bytes32,bytes32),uint25
 CLOSE = "close(uint256,(bytes32,string,bytes32,uint256,bytes32,uint64),uint256,bytes,bytes)"
 
 
+COMMITTED = "CheckpointCommitted(uint256,uint256,uint32,uint32,bytes32,bytes32,uint256)"
+
+
+def _rpc(rpc_url: str, method: str, *params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return httpx.post(rpc_url, json=body).json()["result"]
+
+
+def _seeds(rpc_url: str, ledger: str) -> list[tuple[int, str]]:
+    """Number and hash of the block after each commitment, in order."""
+    topic = "0x" + keccak(text=COMMITTED).hex()
+    query = {"address": ledger, "fromBlock": "0x0", "topics": [topic]}
+    numbers = [int(log["blockNumber"], 16) + 1 for log in _rpc(rpc_url, "eth_getLogs", query)]
+    blocks = [_rpc(rpc_url, "eth_getBlockByNumber", hex(number), False) for number in numbers]
+    return [(number, each["hash"][2:]) for number, each in zip(numbers, blocks, strict=True)]
+
+
 def _cosigned(rpc_url: str, ledger: str, function: str) -> list[Cosigned]:
     """Bitmaps and signatures of all calls of a function that passed, read from the calls."""
-
-    def rpc(method: str, *params: Any) -> Any:
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-        return httpx.post(rpc_url, json=body).json()["result"]
-
-    logs = rpc("eth_getLogs", {"address": ledger, "fromBlock": "0x0"})
+    logs = _rpc(rpc_url, "eth_getLogs", {"address": ledger, "fromBlock": "0x0"})
     selector = keccak(text=function)[:4]
     types = function[function.index("(") + 1 : -1]
     found = []
     for each in dict.fromkeys(log["transactionHash"] for log in logs):
-        data = bytes.fromhex(rpc("eth_getTransactionByHash", each)["input"][2:])
+        data = bytes.fromhex(_rpc(rpc_url, "eth_getTransactionByHash", each)["input"][2:])
         if data[:4] == selector:
             tuple_type = types[types.index(",") + 1 : types.rindex(")") + 1]
             arguments = ["uint256", tuple_type, "uint256", "bytes", "bytes"]
@@ -224,9 +236,12 @@ def chain_facts(rpc_url: str, seen: TaskOnChain) -> Chain:
                 each.last_round,
                 each.records_root,
                 each.model_digest,
+                seed,
                 cosigned,
             )
-            for each, cosigned in zip(seen.checkpoints, commits, strict=True)
+            for each, seed, cosigned in zip(
+                seen.checkpoints, _seeds(rpc_url, seen.ledger), commits, strict=True
+            )
         ),
         final=Final(
             final.score_digest,

@@ -29,6 +29,16 @@ def totals(stretches: Sequence[Any], judged_out: Sequence[bool]) -> list[int]:
     return found
 
 
+def errors(stretches: Sequence[Any], count: int) -> list[int]:
+    """The root of the sum of squares over the stretches, rounded up."""
+    found = []
+    for place in range(count):
+        square = sum(each["standard_errors_pico"][place] ** 2 for each in stretches)
+        root = math.isqrt(square)
+        found.append(min(MOST, root if root**2 == square else root + 1))
+    return found
+
+
 def thresholds(stretches: Sequence[Any], count: int) -> list[int]:
     """What each must pass to be paid: three deviations above the mean of noise, at the loudness of
     0 to 3 in each stretch for which that is most."""

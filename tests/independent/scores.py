@@ -60,13 +60,22 @@ def own_parts(walk: Walk, public: JudgingRows | None) -> dict[int, list[Array]]:
     return found
 
 
+def seed_of(walk: Walk, recorded: Any, label: bytes) -> bytes:
+    """What a stretch's draws of one kind follow from."""
+    first, after = recorded["first_round"], bytes.fromhex(recorded["seed"]["hash"])
+    task = bytes.fromhex(walk.chain.task)
+    return hashlib.sha256(task + label + first.to_bytes(8, "big") + after).digest()
+
+
 def walk_stretch(
     walk: Walk,
     rounds: list[RoundDone],
     public: JudgingRows | None,
     parts: dict[int, list[Array]],
+    recorded: Any,
 ) -> Stretched:
     """Displacements of a stretch."""
+    source = seed_of(walk, recorded, b"covalue.noise-players.v2").hex()
     rule, terms = walk.rule, walk.terms
     size, count = terms.record["model"]["parameters"], len(walk.accounts)
     walked = [Walked.zero(size) for _ in range(count)]
@@ -80,7 +89,7 @@ def walk_stretch(
             if walk.accounts[place] in done.fallen:
                 walked[place] = Walked.zero(size)
         for player, each in enumerate(players):
-            own = player_update(walk.chain.task, kind, done.number, player)
+            own = player_update(source, kind, done.number, player)
             players[player] = rule.advance(done.number, each, own, done.after, None)
         if public is not None:
             own = _public_gradient(walk, public, done)
@@ -133,10 +142,10 @@ class Game:
         found = coalitions.shapley(task, self.judging, self.stretched.base, phis)
         return dict(zip(left, found, strict=True))
 
-    def noise(self, left: list[int], rounds: list[RoundDone], first: int) -> Any:
+    def noise(self, left: list[int], rounds: list[RoundDone], recorded: Any) -> Any:
         """Means and deviations of noise, beside those left."""
         if not self.walk.terms.adam:
-            return noise_moments(self.walk, rounds, self.judging, self.pull(left), first)
+            return noise_moments(self.walk, rounds, self.judging, self.pull(left), recorded)
         task, base, count = self.walk.terms.record, self.stretched.base, len(self.walk.accounts)
         full = base + self.stretched.phis[left].sum(axis=0)
         found = coalitions.noise_moments(task, self.judging, base, full, self.stretched.players)
@@ -160,12 +169,10 @@ class Game:
         return [scores[at] for at in range(len(scores))], left
 
 
-def _probes(walk: Walk, first: int, n: int) -> Array:
+def _probes(walk: Walk, recorded: Any, n: int) -> Array:
     """m x n random signs that anyone can draw."""
     m = 16 if len(walk.accounts) <= 100 else 4
-    seed = hashlib.sha256(
-        bytes.fromhex(walk.chain.task) + b"covalue.noise-probes.v1" + first.to_bytes(8, "big")
-    ).digest()
+    seed = seed_of(walk, recorded, b"covalue.noise-probes.v2")
     drawn = hashlib.shake_256(seed).digest(-(-m * n // 8))
     bits = np.unpackbits(np.frombuffer(drawn, np.uint8), bitorder="little")[: m * n]
     found: Array = np.where(bits == 1, 1.0, -1.0).reshape(m, n)
@@ -173,10 +180,9 @@ def _probes(walk: Walk, first: int, n: int) -> Array:
 
 
 def noise_moments(
-    walk: Walk, rounds: list[RoundDone], judging: JudgingRows, pull: Array, first: int
+    walk: Walk, rounds: list[RoundDone], judging: JudgingRows, pull: Array, recorded: Any
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of what noise alone scores in each contributor's name;
-    `first` is the first round of the checkpoint, be it a survey."""
+    """Mean and standard deviation of what noise alone scores in each contributor's name."""
     rule = walk.rule
     assert not isinstance(rule, Adam)
     X, n = judging.inputs, len(judging.residuals)
@@ -185,7 +191,7 @@ def noise_moments(
         kept, entering = rule.linear(done.number)
         taken.append(onward @ entering)
         onward = onward @ kept
-    probes = _probes(walk, first, n)
+    probes = _probes(walk, recorded, n)
     m = len(probes)
     c = X.T @ pull / n
     noise = (walk.terms.sigma * walk.terms.clip) ** 2
@@ -211,9 +217,9 @@ def hold_stretches(
         training = [each for each in walk.done if each.number > walk.terms.surveys]
         rounds = [each for each in training if each.number in ends]
         must(bool(rounds), place, "stretches without training are beyond this verifier")
-        game = Game(walk, judging, walk_stretch(walk, rounds, public, parts))
+        game = Game(walk, judging, walk_stretch(walk, rounds, public, parts, stretch))
         scores, left = game.play(stretch, place)
-        means, deviations = game.noise(left, rounds, ends[0])
+        means, deviations = game.noise(left, rounds, stretch)
         for name, values in (
             ("scores_pico", scores),
             ("noise_means_pico", means),
@@ -222,3 +228,5 @@ def hold_stretches(
             must(len(stretch[name]) == len(walk.accounts), place, f"{name}: not one for each")
             for at, value in enumerate(values):
                 near(value, stretch[name][at], f"{place}, {name}[{at}]")
+        errors = stretch["standard_errors_pico"]
+        must(errors == [0] * len(walk.accounts), place, "standard_errors_pico: nothing is sampled")

@@ -72,6 +72,10 @@ def _report(walk: Walk, task: Any, blocks: Blocks) -> None:
     rows = _judging_rows(walk, task, report, blocks)
     ends = [(each["first_round"], each["last_round"]) for each in report["stretches"]]
     must(ends == [(each.first, each.last) for each in chain.stretches], place, "stretches")
+    for each, stretch in zip(chain.stretches, report["stretches"], strict=True):
+        seed = (stretch["seed"]["number"], stretch["seed"]["hash"])
+        where = f"{place}, rounds {each.first} to {each.last}, seed"
+        must(seed == each.seed, where, f"the block after the commitment is {each.seed}")
     hold_stretches(walk, report["stretches"], rows, public_judges(walk.setup))
     _results(walk, task, report)
 
@@ -107,6 +111,7 @@ def _results(walk: Walk, task: Any, report: Any) -> None:
     must([each["contributor"] for each in results] == walk.accounts, place, "not the roster")
     totals = money.totals(stretches, [account in walk.judged for account in walk.accounts])
     least = money.thresholds(stretches, len(results))
+    errors = money.errors(stretches, len(results))
     payouts = money.parts_of(int(task["terms"]["budget_wei"]), totals, least)
     shares = money.parts_of(10**18, totals, least)
     for at, (account, result) in enumerate(zip(walk.accounts, results, strict=True)):
@@ -119,6 +124,7 @@ def _results(walk: Walk, task: Any, report: Any) -> None:
             "rounds_answered": len(answered),
             "score_pico": totals[at],
             "share_wad": str(shares[at]),
+            "standard_error_pico": errors[at],
             "threshold_pico": least[at],
         }
         for name, value in expected.items():

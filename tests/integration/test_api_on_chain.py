@@ -80,7 +80,7 @@ def score_report(job: Job, model: BlobRef) -> ScoreReport:
         licence=job.task.licence,
     )
     return ScoreReport(
-        kind="covalue.scores/1",
+        kind="covalue.scores/2",
         chain_id=job.dao.chain.chain_id,
         ledger=job.dao.ledger.address,
         task_id=job.task_id,
@@ -93,6 +93,7 @@ def score_report(job: Job, model: BlobRef) -> ScoreReport:
             ContributorResult(
                 contributor=address(index),
                 score_pico=0,
+                standard_error_pico=0,
                 threshold_pico=0,
                 payout_wei=0,
                 share_wad=0,

@@ -99,7 +99,14 @@ def test_the_forecast_s_payouts_are_those_on_chain(played: Played) -> None:
     sealed = prepared(town.task, family, pd.concat(parts).to_csv(index=False).encode())
     rows = together(town, family)
     steps = steps_of_town(town, family, rows)
-    scoring = Scoring(town.task, family, steps, contributors=CONTRIBUTORS, judging=sealed)
+    scoring = Scoring(
+        town.task,
+        family,
+        steps,
+        contributors=CONTRIBUTORS,
+        judging=sealed,
+        block_of=lambda index: report.stretches[index].seed,
+    )
     for each in forecast(town, family, rows):
         scoring.add(each)
     found = scoring.settle(np.full(CONTRIBUTORS, 40))

@@ -191,6 +191,7 @@ def test_amounts_are_uint256(amount: int, good: bool) -> None:
     fields = {
         "contributor": ADDRESS,
         "score_pico": 0,
+        "standard_error_pico": 0,
         "threshold_pico": 0,
         "payout_wei": str(amount),
         "share_wad": "0",

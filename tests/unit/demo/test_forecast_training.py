@@ -172,6 +172,7 @@ def test_size_classes_hold_everybody_once_from_the_smallest_up() -> None:
         units=units,
         scores_pico=tuple(units.tolist()),
         payouts_wei=tuple(10 * each if each > 9 else 0 for each in units.tolist()),
+        standard_errors_pico=(0,) * 7,
         thresholds_pico=(9,) * 7,
         budget_wei=10_000,
         stake_wei=1,

@@ -30,6 +30,7 @@ def standing(number: int) -> Standing:
         rows=100_000 + number,
         epsilon_micro=7_990_000 + number,
         score_pico=-123_400_000_000 * number,
+        standard_error_pico=0,
         threshold_pico=2_740_000_000 + number,
         payout_wei=(9_000 + number) * COVAL,
         claimed_wei=(9_000 + number) * COVAL,

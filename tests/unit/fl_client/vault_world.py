@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dao.keystore import BlsKey
-from dao.records import Task
+from dao.records import SeedBlock, Task
 from dao.store import MemoryStore
 from demo.market import TARGET, generate_market
 from fl_client.approval import PartOnChain, TaskOnChain
@@ -41,6 +41,7 @@ class PlainChain:
     state: TaskOnChain
     parts: tuple[PartOnChain, ...] = ()
     roots: dict[int, str] = field(default_factory=dict)
+    blocks: tuple[SeedBlock, ...] = ()
 
     def task(self, task_id: int) -> TaskOnChain:
         return dataclasses.replace(self.state, task_id=task_id)
@@ -50,6 +51,9 @@ class PlainChain:
 
     def opened_parts(self, task_id: int) -> tuple[PartOnChain, ...]:
         return self.parts
+
+    def seed_blocks(self, task_id: int, *, checkpoints: int) -> tuple[SeedBlock, ...]:
+        return self.blocks[:checkpoints]
 
 
 @dataclass

@@ -286,7 +286,7 @@ def released_world() -> World:
     task_ref = store.put(task.canonical())
     zero = "0x" + "00" * 32
     report = ScoreReport(
-        kind="covalue.scores/1",
+        kind="covalue.scores/2",
         chain_id=CHAIN_ID,
         ledger=LEDGER,
         task_id=3,
@@ -299,6 +299,7 @@ def released_world() -> World:
             ContributorResult(
                 contributor=member,
                 score_pico=10,
+                standard_error_pico=0,
                 threshold_pico=0,
                 payout_wei=10,
                 share_wad=10,

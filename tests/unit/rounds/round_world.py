@@ -28,6 +28,7 @@ from dao.records import (
     Receipt,
     ReceiptBody,
     RoundRecord,
+    SeedBlock,
     SignedRoundRecord,
     Target,
     Task,
@@ -49,6 +50,8 @@ from tests.unit.rounds.plain_family import PlainFamily
 from valuation.family import JudgeRows
 
 DELTA_E12 = 10_000_000
+BLOCK = SeedBlock(number=7, hash="5eed" * 16)
+"""What random draws of scores follow from."""
 
 
 def make_task(

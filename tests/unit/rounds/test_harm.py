@@ -18,7 +18,7 @@ from rounds.own_parts import stretches_of
 from rounds.score import score_stretch
 from rounds.stretch import ScoredRound, Stretch
 from tests.plain_scores import plain_scores
-from tests.unit.rounds.round_world import World, make_world
+from tests.unit.rounds.round_world import BLOCK, World, make_world
 from valuation.family import JudgeRows
 
 GAMES = st.tuples(st.integers(1, 6), st.integers(2, 20), st.integers(0, 2**32 - 1))
@@ -168,13 +168,13 @@ def test_accounts_that_cancel_each_other_out_are_left_out_of_a_played_task() -> 
     world = _cancelling().play(3)
     assert all(len(record.receipts) == 6 for record in world.records), "nobody was excluded"
     stretch, rows = _scored(world)
-    scores = score_stretch(stretch, rows).scores
+    scores = score_stretch(stretch, rows, BLOCK)
     assert set(scores.dropped) >= {4, 5}
     assert max(scores.scores_pico[4:]) < 0
-    again = score_stretch(stretch, rows, dropped=scores.dropped).scores
+    again = score_stretch(stretch, rows, BLOCK, dropped=scores.dropped)
     assert again == scores
     with pytest.raises(ReplayMismatch, match=r"dropped\[0\]"):
-        score_stretch(stretch, rows, dropped=())
+        score_stretch(stretch, rows, BLOCK, dropped=())
 
 
 def test_each_of_two_that_cancel_each_other_out_is_known_from_the_other() -> None:

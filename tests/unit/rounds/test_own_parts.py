@@ -16,7 +16,7 @@ from rounds.score import score_stretch
 from rounds.state import decode_update, update_to_float
 from rounds.stretch import Stretch, public_gradient
 from tests.independent.own_parts import Known
-from tests.unit.rounds.round_world import World, make_world
+from tests.unit.rounds.round_world import BLOCK, World, make_world
 from tests.unit.rounds.test_scoring import scored_rounds
 from valuation.family import JudgeRows
 
@@ -110,7 +110,8 @@ def test_what_others_could_send_as_well_is_not_ones_own(what: str) -> None:
     rng = np.random.default_rng(5)
     inputs = rng.normal(size=(200, 480))
     truth = np.linalg.lstsq(*world.rows[world.addresses[0]], rcond=None)[0]
-    scores = score_stretch(stretch, JudgeRows(inputs, np.zeros(200), inputs @ truth)).scores
+    rows = JudgeRows(inputs, np.zeros(200), inputs @ truth)
+    scores = score_stretch(stretch, rows, BLOCK)
     honest = np.median(scores.scores_pico[:5])
     assert honest > 0
     assert scores.scores_pico[5] < 0.1 * honest

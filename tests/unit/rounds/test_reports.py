@@ -60,6 +60,7 @@ def given(request: pytest.FixtureRequest) -> ReportInput:
         roster=tuple(f"0x{k:040x}" for k in (1, 2, 3)),
         family=load_family(task, blobs[task.model.setup.sha256]),
         stretches=(),
+        blocks=(),
         parts=(),
         model=task.model.initial,
         state=blobs[task.model.initial.sha256],

@@ -13,7 +13,7 @@ from rounds.phases import event_of, kind_of, release_of, training_round
 from rounds.score import score_stretch
 from rounds.settle import settle
 from rounds.stretch import ScoredRound
-from tests.unit.rounds.round_world import World, blob_ref, make_world
+from tests.unit.rounds.round_world import BLOCK, World, blob_ref, make_world
 
 CALIBRATION = Calibration(
     share_micro=100_000, groups=3, edges_micro=(-(10**6), 0, 10**6), level_micro=900_000
@@ -118,8 +118,7 @@ def test_histogram_rounds_score_nothing_and_cost_nothing_on_top_of_training() ->
     def scores(part: list[ScoredRound]) -> tuple[int, ...]:
         steps = world.steps()
         (of_part,) = stretches_of(world.task, world.family, steps, world.addresses, [part])
-        scored = score_stretch(of_part, rows)
-        return scored.scores.scores_pico
+        return score_stretch(of_part, rows, BLOCK).scores_pico
 
     assert scores(stretch) == scores(stretch[1:-1])
     assert set(scores(stretch[:1])) == set(scores(stretch[-1:])) == {0}

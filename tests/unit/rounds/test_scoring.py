@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,7 @@ from rounds.state import decode_state, decode_update, state_to_float, update_to_
 from rounds.stretch import ScoredRound, Stretch, stretch_moves
 from tests.independent.own_parts import Known
 from tests.plain_scores import plain_scores
-from tests.unit.rounds.round_world import World, make_world
+from tests.unit.rounds.round_world import BLOCK, World, make_world
 from valuation.family import JudgeRows, Prepared
 
 
@@ -127,17 +128,17 @@ def _value(world: World, theta: np.ndarray, rows: JudgeRows) -> float:
 def test_scores_are_shapley_values_of_retrained_coalitions(hidden: int) -> None:
     world = make_world(contributors=3, width=6, hidden=hidden).play(6)
     rows, rounds = _sealed(world), scored_rounds(world)[3:]  # from a model already moved
-    scored = score_stretch(_stretch(world, rounds), rows)
+    scored = score_stretch(_stretch(world, rounds), rows, BLOCK)
 
     def value(members: frozenset[int]) -> float:
         names = frozenset(world.addresses[i] for i in members)
         return _value(world, _retrained(world, rounds, names), rows)
 
     slow, dropped = plain_scores(value, 3)
-    assert [each / 1e12 for each in scored.scores.scores_pico] == pytest.approx(slow, abs=1e-8)
-    assert scored.scores.dropped == tuple(dropped)
-    assert (scored.scores.first_round, scored.scores.last_round) == (4, 6)
-    assert not scored.standard_errors.any()
+    assert [each / 1e12 for each in scored.scores_pico] == pytest.approx(slow, abs=1e-8)
+    assert scored.dropped == tuple(dropped)
+    assert (scored.first_round, scored.last_round) == (4, 6)
+    assert not any(scored.standard_errors_pico), "all coalitions"
 
 
 def _noise_scores(
@@ -147,7 +148,10 @@ def _noise_scores(
     through all rounds."""
     task, rounds, found = world.task, scored_rounds(world), []
     numbers = [each.record.position.round for each in rounds]
-    sent = {t: noise_updates(task, task.digest(), round_number=t) for t in numbers}
+    seed = bytes.fromhex(task.digest()) + b"covalue.noise-players.v2"
+    seed += (1).to_bytes(8, "big") + bytes.fromhex(BLOCK.hash)
+    source = hashlib.sha256(seed).hexdigest()
+    sent = {t: noise_updates(task, source, round_number=t) for t in numbers}
     left = [each for place, each in enumerate(world.addresses) if place not in dropped]
     sides = (frozenset[str](), frozenset(left))
     ends = [_value(world, _retrained(world, rounds, members), rows) for members in sides]
@@ -164,7 +168,7 @@ def _noise_scores(
 def test_noise_of_an_mlp_is_that_of_players_trained_one_by_one() -> None:
     world = make_world(contributors=3, width=6, hidden=3, noise_players=4).play(3)
     rows = _sealed(world)
-    scored = score_stretch(_stretch(world), rows).scores
+    scored = score_stretch(_stretch(world), rows, BLOCK)
     slow = _noise_scores(world, rows, 4, scored.dropped)
     for mean, deviation in zip(scored.noise_means_pico, scored.noise_deviations_pico, strict=True):
         assert mean / 1e12 == pytest.approx(np.mean(slow), abs=1e-8)
@@ -176,7 +180,7 @@ def test_noise_of_a_linear_model_is_that_of_many_players_trained_one_by_one() ->
     random signs, the deviation within a tenth."""
     world = make_world(contributors=3, width=40, rows=200, noise_players=600).play(3)
     rows = _sealed(world, rows=100)
-    scored = score_stretch(_stretch(world), rows).scores
+    scored = score_stretch(_stretch(world), rows, BLOCK)
     assert len(set(scored.noise_means_pico)) == 1, "the rule sum weighs all alike"
     slow = np.array(_noise_scores(world, rows, 600, scored.dropped))
     deviation = float(np.std(slow, ddof=1))
@@ -204,26 +208,25 @@ def test_who_was_judged_out_scores_nothing_on_that_stretch() -> None:
     world.rows[flipper] = (inputs, -targets)
     world.play(3)
     assert flipper in world.history.judged_out
-    scored = score_stretch(_stretch(world), _sealed(world))
-    assert scored.scores.scores_pico[3] == 0
-    assert all(scored.scores.scores_pico[i] != 0 for i in (0, 1, 2, 4, 5))
+    scored = score_stretch(_stretch(world), _sealed(world), BLOCK)
+    assert scored.scores_pico[3] == 0
+    assert all(scored.scores_pico[i] != 0 for i in (0, 1, 2, 4, 5))
 
 
 def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
     world = make_world(contributors=20, width=3, hidden=2, rows=60, noise_players=1).play(2)
     stretch, rows = _stretch(world), _sealed(world, rows=20)
-    scored = score_stretch(stretch, rows)
-    kept = [place for place in range(20) if place not in scored.scores.dropped]
+    scored = score_stretch(stretch, rows, BLOCK)
+    kept = [place for place in range(20) if place not in scored.dropped]
     assert len(kept) > EXACT_PLAYERS
-    assert (scored.standard_errors[kept] > 0).all()
-    assert not scored.standard_errors[list(scored.scores.dropped)].any()
-    assert score_stretch(stretch, rows).scores == scored.scores
+    assert all((error > 0) == (at in kept) for at, error in enumerate(scored.standard_errors_pico))
+    assert score_stretch(stretch, rows, BLOCK) == scored
     moves = stretch_moves(stretch)
     ends = [
         _value(world, theta, rows)
         for theta in (moves.base, moves.base + moves.members[kept].sum(axis=0))
     ]
-    total = sum(scored.scores.scores_pico[place] for place in kept) / 1e12
+    total = sum(scored.scores_pico[place] for place in kept) / 1e12
     assert total == pytest.approx(ends[1] - ends[0], abs=1e-9)
 
 
@@ -234,11 +237,13 @@ def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> N
     assert judging_rows(world.family, None) == ("public-rows", world.family.judge)
     bare = make_world(judged=False).play(2)
     assert judging_rows(bare.family, None) == ("nothing", None)
-    scored = score_stretch(_stretch(bare), None)
-    assert scored.scores == StretchScores(
+    scored = score_stretch(_stretch(bare), None, BLOCK)
+    assert scored == StretchScores(
         first_round=1,
         last_round=2,
+        seed=BLOCK,
         scores_pico=(0,) * 4,
+        standard_errors_pico=(0,) * 4,
         dropped=(),
         noise_means_pico=(0,) * 4,
         noise_deviations_pico=(0,) * 4,

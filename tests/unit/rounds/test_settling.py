@@ -24,7 +24,7 @@ from rounds.settle import (
     rounds_answered,
     settle,
 )
-from tests.unit.rounds.round_world import make_world
+from tests.unit.rounds.round_world import BLOCK, make_world
 
 WORLD = make_world(rounds=6, noise_players=4).play(3)
 
@@ -34,12 +34,15 @@ def _stretch(
     means: Sequence[int],
     deviations: Sequence[int] | None = None,
     first: int = 1,
+    errors: Sequence[int] | None = None,
 ) -> StretchScores:
-    """`deviations` of the noise, 1 each unless given."""
+    """`deviations` of the noise, 1 each unless given; standard `errors`, 0 unless given."""
     return StretchScores(
         first_round=first,
         last_round=first + 2,
+        seed=BLOCK,
         scores_pico=tuple(scores),
+        standard_errors_pico=(0,) * len(scores) if errors is None else tuple(errors),
         dropped=(),
         noise_means_pico=tuple(means),
         noise_deviations_pico=(1,) * len(scores) if deviations is None else tuple(deviations),
@@ -190,7 +193,7 @@ def test_epsilon_is_that_of_the_rounds_answered() -> None:
 def _report(stretches: list[StretchScores]) -> ScoreReport:
     settled, task = _settle(stretches), WORLD.task
     return ScoreReport(
-        kind="covalue.scores/1",
+        kind="covalue.scores/2",
         chain_id=1,
         ledger="0x" + "1e" * 20,
         task_id=1,

@@ -23,6 +23,7 @@ from rounds.step import PUBLIC, Displacement
 from rounds.stretch import ScoredRound, Stretch, stretch_moves
 from tests.independent.own_parts import Known
 from tests.plain_scores import plain_scores
+from tests.unit.rounds.round_world import BLOCK
 from tests.unit.rounds.wiener_world import (
     CONTRIBUTORS,
     Built,
@@ -153,15 +154,15 @@ def test_scores_are_shapley_values_of_coalitions_trained_again(
     built: Built, world: WienerWorld, rule: PlainRule, part: slice
 ) -> None:
     rounds, rows = rounds_of(world)[part], sealed(built)
-    scored = score_stretch(stretch_of(world, part), rows)
+    scored = score_stretch(stretch_of(world, part), rows, BLOCK)
 
     def coalition(members: frozenset[int]) -> float:
         return value(trained_again(world, rule, rounds, members), rows)
 
     slow, dropped = plain_scores(coalition, CONTRIBUTORS)
-    found = [each / 1e12 for each in scored.scores.scores_pico]
+    found = [each / 1e12 for each in scored.scores_pico]
     assert found == pytest.approx(slow, abs=1e-8)
-    assert scored.scores.dropped == tuple(dropped)
+    assert scored.dropped == tuple(dropped)
     assert max(abs(each) for each in slow) > 1e-4
 
 
@@ -189,13 +190,14 @@ def test_noise_in_each_name_has_the_moments_of_its_gaussian(
     full matrices. The product's traces are estimates from 16 vectors of random signs, here drawn
     again from the specification."""
     rounds, rows = rounds_of(world)[part], sealed(built)
-    scored = score_stretch(stretch_of(world, part), rows).scores
+    scored = score_stretch(stretch_of(world, part), rows, BLOCK)
     count, left = len(rows.residual), frozenset(range(CONTRIBUTORS)) - {*scored.dropped}
     nobody = trained_again(world, rule, rounds, frozenset())
     everybody = trained_again(world, rule, rounds, left)
     middle = 2.0 * (rows.residual - rows.inputs @ nobody) - rows.inputs @ (everybody - nobody)
-    seed = bytes.fromhex(world.task.digest()) + b"covalue.noise-probes.v1"
-    seed = hashlib.sha256(seed + rounds[0].record.position.round.to_bytes(8, "big")).digest()
+    seed = bytes.fromhex(world.task.digest()) + b"covalue.noise-probes.v2"
+    seed += rounds[0].record.position.round.to_bytes(8, "big") + bytes.fromhex(BLOCK.hash)
+    seed = hashlib.sha256(seed).digest()
     drawn = hashlib.shake_256(seed).digest(2 * count)
     bits = [drawn[i // 8] >> (i % 8) & 1 for i in range(16 * count)]
     signs = np.where(np.array(bits).reshape(16, count) == 1, 1.0, -1.0)
@@ -231,7 +233,7 @@ def test_noise_players_of_the_rule_score_as_noise_in_their_name_is_expected_to(
     """The judge's own players, trained in every round: none is far out of the moments."""
     part = STRETCHES[0]
     rounds, rows = rounds_of(world)[part], sealed(built)
-    scored = score_stretch(stretch_of(world, part), rows).scores
+    scored = score_stretch(stretch_of(world, part), rows, BLOCK)
     nobody, everybody = frozenset[int](), frozenset(range(CONTRIBUTORS)) - {*scored.dropped}
     ends = [value(trained_again(world, rule, rounds, who), rows) for who in (nobody, everybody)]
     for player in range(NOISE_PLAYERS):
