@@ -185,6 +185,40 @@ def test_both_hold_recorded_scores_against_recomputed_ones(
         assert product
 
 
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (("seed", "number"), lambda number: number + 1),
+        (("seed", "number"), lambda number: number - 1),
+        (("seed", "hash"), lambda digest: digest[::-1]),
+        (("standard_errors_pico", 2), lambda error: error + 1),
+    ],
+)
+def test_both_hold_seed_blocks_against_the_chain_and_find_errors_that_nothing_sampled(
+    newton: Federation, judges: Any, path: Any, change: Any
+) -> None:
+    forger = Forger(newton)
+    path = ("stretches", 1, *path)
+    forged = forger.forge("report", (path, change(at(forger.report, path))))
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    inner = f"{path[2]}[2]" if path[3] == 2 else f"seed.{path[3]}"
+    assert f"score report, stretches[1].{inner}" in product
+    assert path[2] in verifier
+
+
+def test_both_refuse_a_report_whose_seeds_are_those_of_other_stretches(
+    newton: Federation, judges: Any
+) -> None:
+    """Both blocks are of the chain, and stand after a checkpoint: but not after this one."""
+    forger = Forger(newton)
+    first, second = (dict(each) for each in forger.report["stretches"])
+    swapped = [first | {"seed": second["seed"]}, second | {"seed": first["seed"]}]
+    forged = forger.forge("report", (("stretches",), swapped))
+    product, verifier = judges(newton).say(forged.blocks, forged)
+    assert "score report, stretches[0].seed.number" in product
+    assert "seed" in verifier
+
+
 def test_both_agree_on_whom_the_record_may_leave_out(adam: Federation, judges: Any) -> None:
     """All who harm, worst first; who adds nothing may go or stay."""
     forger, both = Forger(adam), judges(adam)

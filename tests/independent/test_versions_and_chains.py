@@ -66,7 +66,8 @@ def test_a_receipt_that_should_not_count_is_named_before_the_scores_that_follow_
     [
         ("record 2", "covalue.round/2"),
         ("checkpoint 1", "covalue.checkpoint/2"),
-        ("report", "covalue.scores/2"),
+        ("report", "covalue.scores/1"),
+        ("report", "covalue.scores/3"),
         ("report", "covalue.card/1"),
     ],
 )

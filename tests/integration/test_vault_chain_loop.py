@@ -16,9 +16,11 @@ import pytest
 import tomli_w
 from flwr.app import ConfigRecord, Message, RecordDict
 
+from dao.chain import Chain
 from dao.cid import of_digest
 from dao.contracts.task_types import TaskState
-from dao.records import Checkpoint, Receipt, ScoreReport, SignedRoundRecord
+from dao.records import Checkpoint, Receipt, ScoreReport, SeedBlock, SignedRoundRecord
+from dao.seed_blocks import seed_blocks
 from dao.settings import load_settings
 from demo.devnet import Devnet, dev_account
 from fl_client.client_app import make_client_app
@@ -300,6 +302,80 @@ def test_a_vault_does_not_sign_false_payouts(loop: Loop) -> None:
         with pytest.raises(QuorumError, match="mismatch"):
             loop.train()
     assert loop.state is TaskState.REVEALING
+
+
+def test_a_vault_does_not_sign_a_result_that_draws_from_another_block(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever else follows from it: one block later, with its true hash."""
+    from fl_server import finish
+
+    def chosen(ledger: Any, task_id: int, **given: Any) -> tuple[SeedBlock, ...]:
+        first, *others = seed_blocks(ledger, task_id, **given)
+        found = ledger.chain.request("eth_getBlockByNumber", hex(first.number + 1), False)
+        return (SeedBlock(number=first.number + 1, hash=found["hash"][2:]), *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "seed_blocks", chosen)
+        with pytest.raises(QuorumError, match="mismatch"):
+            loop.train()
+    assert loop.state is TaskState.REVEALING
+    assert "stretches[0].seed.number" in caplog.text
+
+
+def test_a_vault_does_not_sign_a_hash_that_its_own_chain_does_not_have(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fl_server import finish
+
+    def ground(*given: Any, **named: Any) -> tuple[SeedBlock, ...]:
+        *others, last = seed_blocks(*given, **named)
+        return (*others, last.model_copy(update={"hash": "12" * 32}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "seed_blocks", ground)
+        with pytest.raises(QuorumError, match="mismatch"):
+            loop.train()
+    assert loop.state is TaskState.REVEALING
+    assert "stretches[1].seed.hash" in caplog.text
+
+
+def test_a_vault_signs_no_result_before_its_own_chain_calls_the_seed_block_final(
+    loop: Loop,
+) -> None:
+    from fl_client import approval
+
+    def behind(chain: Chain) -> int:
+        committed = loop.town.dao.ledger.checkpoint_blocks(loop.town.task_id, from_block=0)
+        return max(committed.values())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(approval, "final_block", behind)
+        with pytest.raises(QuorumError, match="unavailable"):
+            loop.train()
+    assert loop.state is TaskState.REVEALING
+
+
+def test_without_any_other_transaction_the_coordinator_prompts_a_devnets_next_block(
+    loop: Loop,
+) -> None:
+    """Where nothing happens after the last commitment, and no part is awaited."""
+    from fl_server import finish
+
+    town = loop.town
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_await_parts", lambda context: None)
+        patch.setattr(
+            finish, "collect_signatures", lambda *given, **named: (_ for _ in ()).throw(Killed)
+        )
+        with pytest.raises(Killed):
+            loop.train()
+    assert [each.kind for each in loop.told if each.kind in ("seeding", "scored")] == [
+        "seeding",
+        "scored",
+    ]
+    committed = town.dao.ledger.checkpoint_blocks(town.task_id, from_block=0)
+    assert town.net.chain.block().number == max(committed.values()) + 1
 
 
 def test_a_second_version_of_signed_rounds_is_not_signed(loop: Loop) -> None:

@@ -159,6 +159,20 @@ def test_sampling_lies_within_its_standard_errors() -> None:
     assert np.array_equal(values, again)
 
 
+def test_the_stated_standard_error_is_how_far_estimates_of_other_seeds_lie_apart() -> None:
+    """Over 400 seeds, for 15 players: the deviation of the estimates themselves."""
+    _, value = _curved(6, 15)
+    runs = [
+        sampled_shapley(value, 15, seed=f"seed {number}".encode(), permutations=24)
+        for number in range(400)
+    ]
+    scattered = np.std([values for values, _ in runs], axis=0, ddof=1)
+    stated = np.sqrt(np.mean([errors**2 for _, errors in runs], axis=0))
+    assert np.all(scattered > 0)
+    assert scattered == pytest.approx(stated, rel=0.12)
+    assert np.mean(scattered / stated) == pytest.approx(1.0, abs=0.03)
+
+
 def test_permutations_are_uniform_and_follow_from_the_seed() -> None:
     drawn = [tuple(map(int, each)) for each in draw_permutations(b"s", 3, 6000)]
     counts = [drawn.count(order) for order in sorted(set(drawn))]

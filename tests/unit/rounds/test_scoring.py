@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dao.records import StretchScores
+from dao.records import SeedBlock, StretchScores
 from privacy.engine import clipped_sum
 from rewards.shapley import EXACT_PLAYERS
 from rounds.coalition import module_outputs
@@ -228,6 +228,41 @@ def test_many_contributors_of_an_mlp_are_sampled_with_standard_errors() -> None:
     ]
     total = sum(scored.scores_pico[place] for place in kept) / 1e12
     assert total == pytest.approx(ends[1] - ends[0], abs=1e-9)
+
+
+def test_draws_follow_from_the_block_and_their_scatter_is_the_stated_standard_error() -> None:
+    """Sampled scores of an mlp under 16 hashes; what is no draw stays the same under all."""
+    world = make_world(contributors=17, width=3, hidden=2, rows=60, noise_players=2).play(2)
+    stretch, rows = _stretch(world), _sealed(world, rows=20)
+    blocks = [SeedBlock(number=9, hash=f"{number:064x}") for number in range(16)]
+    found = [score_stretch(stretch, rows, block) for block in blocks]
+    assert [each.seed for each in found] == blocks
+    kept = [place for place in range(17) if place not in found[0].dropped]
+    assert len(kept) > EXACT_PLAYERS
+    assert {each.dropped for each in found} == {found[0].dropped}
+    scores = np.array([each.scores_pico for each in found])[:, kept].astype(float)
+    errors = np.array([each.standard_errors_pico for each in found])[:, kept].astype(float)
+    assert len(np.unique(scores, axis=0)) == 16
+    assert len({each.noise_means_pico for each in found}) == 16
+    assert np.mean(np.std(scores, axis=0, ddof=1) / np.sqrt(np.mean(errors**2, axis=0))) == (
+        pytest.approx(1.0, abs=0.2)
+    )
+    moved = blocks[0].model_copy(update={"number": 10})
+    again = score_stretch(stretch, rows, moved)
+    assert again == found[0].model_copy(update={"seed": moved}), "the hash alone seeds"
+
+
+def test_of_a_linear_model_the_block_seeds_noise_signs_and_no_score() -> None:
+    world = make_world(contributors=3, width=40, rows=200).play(3)
+    rows = _sealed(world, rows=100)
+    one, other = (
+        score_stretch(_stretch(world), rows, block)
+        for block in (BLOCK, SeedBlock(number=7, hash="ab" * 32))
+    )
+    assert one.scores_pico == other.scores_pico
+    assert one.noise_means_pico != other.noise_means_pico
+    means = np.array([one.noise_means_pico, other.noise_means_pico]) / 1e12
+    assert means[0] == pytest.approx(means[1], rel=0.1), "signs are drawn anew, noise is the same"
 
 
 def test_public_rows_judge_where_no_part_was_opened_and_else_nothing_does() -> None:

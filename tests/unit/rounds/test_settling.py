@@ -12,13 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dao.errors import ReplayMismatch
-from dao.records import ModelCard, RoundRecord, Sampling, ScoreReport, StretchScores, Task
+from dao.records import (
+    ModelCard,
+    RoundRecord,
+    Sampling,
+    ScoreReport,
+    SeedBlock,
+    StretchScores,
+    Task,
+)
 from privacy.accounting import epsilon_of_mu
 from rewards.merkle import EMPTY_ROOT, proof, verify
 from rounds.score import JudgedOn
 from rounds.settle import (
     Settlement,
     check_scores,
+    check_seeds,
     check_stretches,
     noise_threshold,
     rounds_answered,
@@ -61,6 +70,7 @@ def _settle(
     )
 
 
+NAMES = ("scores_pico", "standard_errors_pico", "noise_means_pico", "noise_deviations_pico")
 M = 10**6
 """Scores are far above what a replay cannot tell from 0."""
 
@@ -230,6 +240,45 @@ def _report(stretches: list[StretchScores]) -> ScoreReport:
     )
 
 
+@pytest.mark.promise(7)
+def test_promise_7_a_seed_that_is_not_the_block_after_the_commitment_is_named() -> None:
+    first, second = _stretch([5] * 4, [0] * 4), _stretch([5] * 4, [0] * 4, first=4)
+    blocks = [BLOCK, SeedBlock(number=9, hash="cd" * 32)]
+    report = _report([first, second.model_copy(update={"seed": blocks[1]})])
+    check_seeds(report, stretches=2, blocks=blocks)
+    for number, digest, place in ((8, "cd" * 32, "number"), (9, BLOCK.hash, "hash")):
+        there = [BLOCK, SeedBlock(number=number, hash=digest)]
+        with pytest.raises(ReplayMismatch) as caught:
+            check_seeds(report, stretches=2, blocks=there)
+        assert caught.value.place == f"score report, stretches[1].seed.{place}"
+    with pytest.raises(ReplayMismatch, match=r"stretches\[1\].seed.*block 9.*not there yet"):
+        check_seeds(report, stretches=2, blocks=blocks[:1])
+    with pytest.raises(ReplayMismatch, match="stretches"):
+        check_seeds(report, stretches=3, blocks=[*blocks, BLOCK])
+
+
+def test_standard_errors_of_stretches_add_up_as_squares_and_round_up() -> None:
+    stretches = [
+        _stretch([M] * 4, [0] * 4, errors=[3, 0, 1, 2**52]),
+        _stretch([M] * 4, [0] * 4, first=4, errors=[4, 0, 1, 2**53 - 1]),
+    ]
+    found = [each.standard_error_pico for each in _settle(stretches).results]
+    assert found == [5, 0, 2, 2**53 - 1]
+
+
+def test_promise_7_standard_errors_are_those_of_the_draws_and_0_where_nothing_was_drawn() -> None:
+    def stretch(errors: list[int]) -> list[StretchScores]:
+        return [_stretch([10**9] * 4, [0] * 4, errors=errors)]
+
+    drawn = stretch([10**8, 0, 5 * 10**7, 1])
+    _check(_report(stretch([10**8 + 1_050, 0, 5 * 10**7, 2])), drawn)
+    smaller, made_up = _report(stretch([10**8 - 2_000, 0, 5 * 10**7, 1])), stretch([0, 0, 0, 1])
+    with pytest.raises(ReplayMismatch, match=r"standard_errors_pico\[0\]"):
+        _check(smaller, drawn)
+    with pytest.raises(ReplayMismatch, match=r"standard_errors_pico\[3\]"):
+        _check(_report(made_up), stretch([0] * 4))
+
+
 def _check(
     report: ScoreReport, recomputed: list[StretchScores], judged_on: JudgedOn = "sealed-rows"
 ) -> None:
@@ -242,14 +291,14 @@ def test_promise_7_where_nothing_judged_a_score_is_0_and_not_almost() -> None:
     zero = [_stretch([0] * 4, [0] * 4, [0] * 4)]
     report = _report(zero).model_copy(update={"judged_on": "nothing"})
     _check(report, zero, "nothing")
-    for name in ("scores_pico", "noise_means_pico", "noise_deviations_pico"):
+    for name in NAMES:
         bent = zero[0].model_copy(update={name: (0, 0, 1, 0)})
         more = _report([bent]).model_copy(update={"judged_on": "nothing"})
         with pytest.raises(ReplayMismatch, match=rf"{name}\[2\]"):
             _check(more, zero, "nothing")
 
 
-@pytest.mark.parametrize("name", ["scores_pico", "noise_means_pico", "noise_deviations_pico"])
+@pytest.mark.parametrize("name", NAMES)
 def test_promise_7_a_score_too_few_or_too_many_is_named(name: str) -> None:
     whole = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
     report = _report(whole)
@@ -297,7 +346,7 @@ def test_promise_7_any_changed_number_of_a_report_is_named(field, value, place) 
     assert caught.value.place == place
 
 
-@pytest.mark.parametrize("name", ["payout_wei", "threshold_pico"])
+@pytest.mark.parametrize("name", ["payout_wei", "threshold_pico", "standard_error_pico"])
 def test_a_changed_payout_or_threshold_of_one_contributor_is_named(name: str) -> None:
     recorded = [_stretch([10**9, 2 * 10**9, 0, 5], [3, 4, 5, 6])]
     report = _report(recorded)
