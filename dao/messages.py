@@ -20,7 +20,7 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 
 from dao.errors import RecordError
-from dao.records import Position, Valuation, ValuationBody
+from dao.records import Position, ReceiptList, SignedReceiptList, Valuation, ValuationBody
 
 POP_PURPOSE = keccak(b"covalue.pop.v1")
 CHECKPOINT_PURPOSE = keccak(b"covalue.checkpoint.v1")
@@ -112,8 +112,12 @@ def part_commitment(*, salt: str, part_sha256: str) -> str:
 
 def round_record_typed_data(position: Position, digest: str) -> dict[str, Any]:
     """EIP-712 data of a round record's digest at its position."""
+    return _of_round("RoundRecord", position, digest)
+
+
+def _of_round(name: str, position: Position, digest: str) -> dict[str, Any]:
     return _typed_data(
-        "RoundRecord",
+        name,
         [("taskId", "uint256"), ("round", "uint256"), ("digest", "bytes32")],
         {"taskId": position.task_id, "round": position.round, "digest": _bytes32(digest)},
         chain_id=position.chain_id,
@@ -135,6 +139,23 @@ def recover_round_record_signer(position: Position, digest: str, signature: byte
     """The account (lower case) that signed a digest at a position; RecordError if the bytes are
     no signature."""
     return _recover(round_record_typed_data(position, digest), signature)
+
+
+def receipt_list_typed_data(position: Position, digest: str) -> dict[str, Any]:
+    """EIP-712 data of the digest of a round's receipt list at its position."""
+    return _of_round("ReceiptList", position, digest)
+
+
+def sign_receipt_list(signer: LocalAccount, fixed: ReceiptList) -> SignedReceiptList:
+    """The list with the coordinator's signature."""
+    signature = _sign(signer, receipt_list_typed_data(fixed.position, fixed.digest()))
+    return SignedReceiptList(body=fixed, signature="0x" + signature.hex())
+
+
+def recover_receipt_list_signer(signed: SignedReceiptList) -> str:
+    """The account (lower case) that signed a list; RecordError if the bytes are no signature."""
+    signature = bytes.fromhex(signed.signature.removeprefix("0x"))
+    return _recover(receipt_list_typed_data(signed.body.position, signed.body.digest()), signature)
 
 
 # --- valuations: the API's account ------------------------------------------------------------

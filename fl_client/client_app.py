@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The installed Flower ClientApp: `train` asks the vault for an update, `query.cosign` for a
-co-signature. The same app runs in Flower's simulation and behind a vault's executor.
+"""The installed Flower ClientApp: `train` asks the vault for the receipt of an update,
+`query.reveal` for the update itself, `query.cosign` for a co-signature. The same app runs in
+Flower's simulation and behind a vault's executor.
 
 What goes back is the answer of `wire.py` or a bare refusal code; the reason is logged here, on the
 contributor's own machine.
@@ -18,8 +19,16 @@ from dao.settings import load_settings
 from fl_client.cosign import cosign
 from fl_client.opening import open_vault
 from fl_client.refusals import Code, code_of
+from fl_client.reveal import reveal
 from fl_client.vault import Vault
-from fl_client.wire import cosign_content, read_cosign_request, read_train_request, train_content
+from fl_client.wire import (
+    cosign_content,
+    read_cosign_request,
+    read_reveal_request,
+    read_train_request,
+    reveal_content,
+    train_content,
+)
 
 Log = logging.getLogger("covalue.vault")
 
@@ -35,7 +44,16 @@ def make_client_app(vault_of: Callable[[Context], Vault]) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         def work() -> RecordDict:
             request = read_train_request(message.content)
-            return train_content(vault_of(context).answer(request))
+            return train_content(vault_of(context).answer(request).receipt)
+
+        return _guarded(message, work)
+
+    @app.query("reveal")
+    def query_reveal(message: Message, context: Context) -> Message:
+        def work() -> RecordDict:
+            request = read_reveal_request(message.content)
+            vault = vault_of(context)
+            return reveal_content(account=vault.config.account, update=reveal(vault, request))
 
         return _guarded(message, work)
 

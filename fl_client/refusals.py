@@ -36,6 +36,8 @@ class Code(StrEnum):
     """The privacy ledger cannot afford the whole task."""
     OTHER_BASE = "other-base"
     """The round was answered before, on another base model."""
+    OTHER_RECEIPTS = "other-receipts"
+    """The list of a round's receipts lacks this vault's, or is not the one it was shown first."""
     LEDGER = "ledger"
     """The privacy ledger is damaged or is a restored backup."""
     DATA = "data"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vault: the only process that reads the records, the BLS key and the privacy ledger.
 
-`answer` is the whole of what a coordinator can make it do in a round, in this order: the same
-request as before gets the stored bytes; the chain must have approved the task; the contributor's
-own limits must allow it; the ledger must afford all of it; then the update is computed, staged,
-paid for in the ledger (fsync), and only then released. Nothing in the request can weaken the task:
-everything that shapes the update comes from the record that the vote approved.
+`answer` is what a coordinator can make it do in a round, in this order: the same request as before
+gets the stored bytes; the chain must have approved the task; the contributor's own limits must
+allow it; the ledger must afford all of it; then the update is computed, staged, paid for in the
+ledger (fsync), and only then is its receipt released (the update follows by `reveal`). Nothing in
+the request can weaken the task: everything that shapes the update comes from the record that the
+vote approved.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fl_client.answers import AnswerStore
 from fl_client.approval import ChainView, TaskOnChain, require_approved
 from fl_client.ledger_file import LedgerFile
 from fl_client.policy import PolicyFloor, check_policy
+from fl_client.receipt_lists import ReceiptLists
 from fl_client.records_file import RecordsFile
 from fl_client.refusals import Code, Refused
 from fl_client.service_lock import ServiceLock, folder_lock
@@ -84,9 +86,10 @@ class Vault:
         self._key = key
         self._clock = clock
         self._sleep = sleep
-        self._answers = AnswerStore(
+        self.answers = AnswerStore(
             config.folder / "answers", account=config.account, public_key=key.public_key
         )
+        self.lists = ReceiptLists(config.folder / "answers")
         self._ledger = LedgerFile(
             config.folder / "ledger.jsonl", witness=config.witness, account=config.account
         )
@@ -134,14 +137,14 @@ class Vault:
             self._tasks = {task_digest: (task, family)}
         return self._tasks[task_digest]
 
-    def stored_receipt(self, task_digest: str, round_number: int) -> bytes:
-        """Canonical bytes of the receipt that was sent for a round; Refused(ledger) when gone
-        or damaged."""
-        base, update = self.ledger_state().tasks[task_digest].answered[round_number]
-        answer = self._answers.load(
-            task_digest, round_number, base_sha256=base, update_sha256=update
-        )
-        return answer.receipt
+    def stored_answer(self, task_digest: str, round_number: int) -> TrainAnswer | None:
+        """What this vault has for a round that its ledger paid for, None where it did not;
+        Refused(ledger) when gone or damaged."""
+        spending = self.ledger_state().tasks.get(task_digest)
+        if spending is None or round_number not in spending.answered:
+            return None
+        base, update = spending.answered[round_number]
+        return self.answers.load(task_digest, round_number, base_sha256=base, update_sha256=update)
 
     def noise_source(self, task_digest: str, round_number: int) -> NoiseSource:
         """Fresh secure noise for one update; where the vault has a `noise_seed`, what that gives
@@ -179,7 +182,7 @@ class Vault:
         noise = self.noise_source(request.task_digest, request.round)
         update = self._compute(task, family, request, noise)
         answer = self._sealed(task, on_chain, request, base_sha256, update, noise)
-        self._answers.stage(request.task_digest, request.round, answer)
+        self.answers.stage(request.task_digest, request.round, answer)
         if reservation is not None:
             state = self._ledger.append(reservation)
         entry = state.answer(
@@ -206,7 +209,7 @@ class Vault:
                 f"asked again on {base_sha256}",
                 hint="a second update of one round would spend privacy twice",
             )
-        return self._answers.load(
+        return self.answers.load(
             request.task_digest,
             request.round,
             base_sha256=base_sha256,

@@ -18,6 +18,8 @@ from fl_client.refusals import Code, Refused
 RECORD = "covalue"
 MAX_MODEL_BYTES = 256 << 20
 """A base model beyond this is refused before it is looked at."""
+MAX_LIST_BYTES = 4 << 20
+"""So is a list of receipts: this one holds some twenty thousand."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,22 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainAnswer:
-    """All that leaves the vault for one round: canonical `Receipt` bytes and the update."""
+    """All that leaves the vault for one round: canonical `Receipt` bytes, and once everybody's
+    receipt is fixed the update."""
 
     receipt: bytes
     update: bytes
+
+
+@dataclass(frozen=True)
+class RevealRequest:
+    """A wish for the update of a round whose receipts are fixed: `receipts` are the bytes of a
+    `SignedReceiptList`."""
+
+    task_id: int
+    task_digest: str
+    round: int
+    receipts: bytes
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,20 @@ def read_train_request(content: RecordDict) -> TrainRequest:
     return request
 
 
+def read_reveal_request(content: RecordDict) -> RevealRequest:
+    """Parse a `query.reveal` message; Refused(bad-request) otherwise."""
+    fields = _fields(content, {"task_id": int, "task_digest": str, "round": int, "receipts": bytes})
+    request = RevealRequest(
+        task_id=fields["task_id"],  # type: ignore[arg-type]
+        task_digest=_digest(fields["task_digest"]),
+        round=fields["round"],  # type: ignore[arg-type]
+        receipts=fields["receipts"],  # type: ignore[arg-type]
+    )
+    if request.task_id < 1 or request.round < 1 or len(request.receipts) > MAX_LIST_BYTES:
+        raise Refused(Code.BAD_REQUEST, "task id, round or size of the list is out of range")
+    return request
+
+
 def read_cosign_request(content: RecordDict) -> CosignRequest:
     """Parse a `query.cosign` message; Refused(bad-request) otherwise."""
     fields = _fields(content, {"task_id": int, "task_digest": str, "kind": str, "record": str})
@@ -77,9 +105,14 @@ def read_cosign_request(content: RecordDict) -> CosignRequest:
     )
 
 
-def train_content(answer: TrainAnswer) -> RecordDict:
+def train_content(receipt: bytes) -> RecordDict:
     """The content of a reply to `train`."""
-    return RecordDict({RECORD: ConfigRecord({"receipt": answer.receipt, "update": answer.update})})
+    return RecordDict({RECORD: ConfigRecord({"receipt": receipt})})
+
+
+def reveal_content(*, account: str, update: bytes) -> RecordDict:
+    """The content of a reply to `query.reveal`."""
+    return RecordDict({RECORD: ConfigRecord({"account": account, "update": update})})
 
 
 def cosign_content(*, account: str, signature: bytes) -> RecordDict:

@@ -7,28 +7,19 @@ fixed answers are read back from the spool, a signed record is read back and nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from dao import bls
 from dao.cid import blob_ref
 from dao.messages import sign_round_record
 from dao.records import BlobRef, RoundRecord, SignedRoundRecord
-from fl_server.asking import Answers, Question, QuorumError
+from fl_server.collecting import FixedAnswers, fixed_answers
 from fl_server.context import CoordinatorContext
 from fl_server.journal import JournalError
-from fl_server.publish import (
-    PublishedRound,
-    publish_round,
-    spool_answers,
-    spooled_answers,
-)
-from fl_server.wire import TRAIN, read_answer, train_content
+from fl_server.publish import PublishedRound, publish_round
 from rounds.close import Closed, CloseInput, close_round
-from rounds.exclusion import Answer
 from rounds.history import History
 from rounds.training import RecordedFigures
 
@@ -60,21 +51,17 @@ class TrainingPoint:
 def run_round(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> TrainingPoint:
     """Run the next round, or redo from the journal what was done of it."""
     number = point.history.round_number + 1
-    fixed = context.journal.find("answers", round=number)
-    if fixed is None:
-        collected = _collect(grid, context, point, number)
-        context.journal.append(
-            "answers",
-            round=number,
-            answers=spool_answers(context.spool, collected.replies),
-            late=sorted(collected.silent),
-            refusals=collected.refusals,
-        )
-        fixed = context.journal.find("answers", round=number)
-        assert fixed is not None
-    answers = spooled_answers(context.spool, fixed["answers"])
-    closed, signed = _sealed(context, point, number, answers, frozenset(fixed["late"]))
-    published = publish_round(context.store, signed=signed, answers=answers, model=closed.model)
+    fixed = fixed_answers(
+        grid,
+        context,
+        number,
+        base=point.model_bytes,
+        judged_out=frozenset(point.history.judged_out),
+    )
+    closed, signed = _sealed(context, point, number, fixed)
+    published = publish_round(
+        context.store, signed=signed, answers=fixed.answers, model=closed.model
+    )
     record = closed.record
     context.tell(
         "round",
@@ -82,7 +69,7 @@ def run_round(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> 
         rounds=context.task.total_rounds,
         counted=len(record.receipts),
         excluded={each.contributor: each.reason for each in record.exclusions},
-        refusals=fixed["refusals"],
+        refusals=fixed.refusals,
         model=record.model.sha256,
     )
     return TrainingPoint(
@@ -94,63 +81,11 @@ def run_round(grid: Grid, context: CoordinatorContext, point: TrainingPoint) -> 
     )
 
 
-def _collect(
-    grid: Grid, context: CoordinatorContext, point: TrainingPoint, number: int
-) -> Answers[Answer]:
-    members = {member.address: member for member in context.roster}
-
-    def signed_by(answer: Answer, address: str) -> bool:
-        return answer.receipt.body.contributor == address and bls.verify(
-            members[address].bls_public_key,
-            answer.receipt.body.signing_digest(),
-            bytes.fromhex(answer.receipt.signature[2:]),
-        )
-
-    def take(message: Message, owner: str | None) -> tuple[str, Answer] | None:
-        answer = read_answer(message)
-        if answer is None:
-            return None
-        address = owner or answer.receipt.body.contributor
-        return (address, answer) if address in members else None
-
-    def prefer(first: Answer, second: Answer) -> Answer:
-        """Nobody's answer is displaced by what someone else sends in their name."""
-        address = first.receipt.body.contributor
-        return first if address not in members or signed_by(first, address) else second
-
-    question: Question[Answer] = Question(
-        grid,
-        context,
-        message_type=TRAIN,
-        content=train_content(
-            task_id=context.task_id,
-            task_digest=context.task_digest,
-            round_number=number,
-            base=point.model_bytes,
-        ),
-        group=f"round {number}",
-        take=take,
-        prefer=prefer,
-        not_asked=frozenset(point.history.judged_out),
-    )
-    answers = question.ask(seconds=context.timing.round)
-    asked = len(context.roster) - len(point.history.judged_out)
-    if len(answers.replies) < min(context.quorum, asked):
-        raise QuorumError(
-            f"{len(answers.replies)} of {asked} answered round {number}, "
-            f"{min(context.quorum, asked)} are needed to commit anything; refusals: "
-            f"{answers.refusals or 'none'}",
-            hint="resume when more contributors are online; nothing of the round is fixed yet",
-        )
-    return answers
-
-
 def _sealed(
     context: CoordinatorContext,
     point: TrainingPoint,
     number: int,
-    answers: Mapping[str, Answer],
-    late: frozenset[str],
+    fixed: FixedAnswers,
 ) -> tuple[Closed, SignedRoundRecord]:
     """Close and sign; or, where the round was signed before, close to that very record."""
     before = context.journal.find("signed", round=number)
@@ -166,13 +101,13 @@ def _sealed(
             base_model=point.model,
             base_state=point.model_bytes,
             previous_record=point.previous_record,
-            answers=answers,
+            answers=fixed.answers,
             history=point.history,
             family=context.family,
             verify=bls.verify,
             verify_many=bls.verify_many,
             ref=blob_ref,
-            late=late - answers.keys(),
+            late=fixed.late - fixed.answers.keys(),
             allow_seeded=context.allow_seeded,
         ),
         recorded=recorded,

@@ -14,11 +14,19 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from dao.errors import RecordError
 from dao.records import Receipt
-from rounds.exclusion import Answer
 
 RECORD = "covalue"
 TRAIN = "train"
+REVEAL = "query.reveal"
 COSIGN = "query.cosign"
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """An update as it came: whether it fits its contributor's receipt is not looked at yet."""
+
+    account: str
+    update: bytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,24 @@ def train_content(*, task_id: int, task_digest: str, round_number: int, base: by
     )
 
 
+def reveal_content(
+    *, task_id: int, task_digest: str, round_number: int, receipts: bytes
+) -> RecordDict:
+    """The content of a `query.reveal` message; `receipts` are a `SignedReceiptList`'s bytes."""
+    return RecordDict(
+        {
+            RECORD: ConfigRecord(
+                {
+                    "task_id": task_id,
+                    "task_digest": task_digest,
+                    "round": round_number,
+                    "receipts": receipts,
+                }
+            )
+        }
+    )
+
+
 def cosign_content(
     *, task_id: int, task_digest: str, kind: Literal["checkpoint", "final"], record: str
 ) -> RecordDict:
@@ -58,16 +84,24 @@ def cosign_content(
     )
 
 
-def read_answer(message: Message) -> Answer | None:
-    """The receipt and update of a reply to `train`; None for errors and foreign forms."""
-    fields = _fields(message)
-    receipt, update = fields.get("receipt"), fields.get("update")
-    if not isinstance(receipt, bytes) or not isinstance(update, bytes):
+def read_receipt(message: Message) -> Receipt | None:
+    """The receipt of a reply to `train`; None for errors and foreign forms."""
+    receipt = _fields(message).get("receipt")
+    if not isinstance(receipt, bytes):
         return None
     try:
-        return Answer(receipt=Receipt.parse(receipt), update=update)
+        return Receipt.parse(receipt)
     except RecordError:
         return None
+
+
+def read_update(message: Message) -> Revealed | None:
+    """The reply to `query.reveal`; None for errors and foreign forms."""
+    fields = _fields(message)
+    account, update = fields.get("account"), fields.get("update")
+    if not isinstance(account, str) or not isinstance(update, bytes):
+        return None
+    return Revealed(account=account, update=update)
 
 
 def read_cosignature(message: Message) -> Cosignature | None:

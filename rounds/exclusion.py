@@ -2,9 +2,9 @@
 """Who does not count in a round, and why: each answer is checked in one fixed order.
 
 missing or late, bad-signature, wrong-position, wrong-base, wrong-event, seeded-noise, wrong-shape,
-out-of-range, norm, copy; the judge comes after the step. The first check that fails names the
-reason. Decisions follow from integers or from correctly rounded sums (`math.fsum`), so they are
-the same on every processor. Details hold integers and addresses only.
+missing (its bytes), out-of-range, norm, copy; the judge comes after the step. The first check that
+fails names the reason. Decisions follow from integers or from correctly rounded sums (`math.fsum`),
+so they are the same on every processor. Details hold integers and addresses only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from rounds.history import PublishedRound
 from rounds.phases import event_of, kind_of, release_of
 from rounds.state import Floats, Ints, decode_update, update_bytes
 
-UNMATCHED = "the bytes received do not hash to the receipt's update"
-"""Detail of the one exclusion that published bytes cannot show: there are no such bytes."""
+NO_BYTES = "no bytes came that hash to the receipt's update"
+"""Detail of an exclusion as `missing` with a receipt: it was listed, and its update never came."""
 
 VerifyMany = Callable[[Sequence[tuple[bytes, bytes, bytes]]], list[bool]]
 """(public key 48 B, message 32 B, signature 96 B) triples to one verdict each."""
@@ -39,7 +39,7 @@ class RosterMember:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came from a contributor. `update` is None where its bytes were never received."""
+    """What came from a contributor. `update` is None where no bytes came that fit the receipt."""
 
     receipt: Receipt
     update: bytes | None
@@ -230,9 +230,8 @@ def _update_problem(
     stated, length = answer.receipt.body.update, update_bytes(release)
     if stated.size != length:
         return "wrong-shape", f"{stated.size} bytes, expected {length}"
-    data = answer.update
-    if data is None or len(data) != length or ref(data) != stated:
-        return "wrong-shape", UNMATCHED
+    if answer.update is None or ref(answer.update) != stated:
+        return "missing", NO_BYTES
     return None
 
 

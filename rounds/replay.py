@@ -3,8 +3,8 @@
 
 Each round starts from the model that was recorded, so nothing builds up: a recomputed coordinate
 must lie within one step of the grid of the recorded one (promise 6); everything else must be equal.
-What published bytes cannot show is taken from the record: that an answer was missing, late, or did
-not hash to its receipt. The contributor concerned sees it and does not co-sign.
+What published bytes cannot show is taken from the record: that an answer, or its update, was late
+or missing. The contributor concerned sees it and does not co-sign.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from dao.errors import RecordError, ReplayMismatch
 from dao.records import BlobRef, Exclusion, Position, RoundRecord, SignedRoundRecord, Task
 from rounds.close import CloseInput, Verify, close_round
-from rounds.exclusion import UNMATCHED, Answer, RosterMember, VerifyMany
+from rounds.exclusion import Answer, RosterMember, VerifyMany
 from rounds.history import History
 from rounds.phases import kind_of
 from rounds.state import decode_state
@@ -208,9 +208,7 @@ def decided_without_bytes(exclusion: Exclusion) -> bool:
     """Whether the receipt alone decided, or there are no bytes to be had. What such a receipt says
     of its update was never verified: its CID may lead anywhere, or stand beside another's digest.
     """
-    if exclusion.reason == "wrong-shape":
-        return exclusion.detail == UNMATCHED or "bytes, expected" in exclusion.detail
-    return exclusion.reason in _FIELD_OF_REASON or exclusion.reason == "late"
+    return exclusion.reason in _FIELD_OF_REASON or exclusion.reason in ("wrong-shape", "missing")
 
 
 def _was_late(exclusion: Exclusion) -> bool:

@@ -66,6 +66,33 @@ class Receipt(Record):
     signature: Hex
 
 
+class ListedReceipt(Record):
+    """A contributor and the SHA-256 of its canonical receipt."""
+
+    contributor: Address
+    sha256: Digest
+
+    @classmethod
+    def of(cls, contributor: str, receipt: Receipt) -> ListedReceipt:
+        """The entry of a receipt that came in this contributor's name."""
+        return cls(contributor=contributor, sha256=receipt.digest())
+
+
+class ReceiptList(Record):
+    """The receipts of one round, in roster order, fixed before any update leaves its vault."""
+
+    kind: Literal["covalue.receipts/1"]
+    position: Position
+    receipts: tuple[ListedReceipt, ...]
+
+
+class SignedReceiptList(Record):
+    """A list with the coordinator's EIP-712 signature (65 bytes) over its digest."""
+
+    body: ReceiptList
+    signature: Hex
+
+
 ExclusionReason = Literal[
     "bad-signature",
     "wrong-position",

@@ -21,7 +21,7 @@ import pandas as pd
 import tomli_w
 from eth_abi import decode
 from eth_utils import keccak
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from audit.chain_state import TaskOnChain, read_chain
 from dao.cid import blob_ref
@@ -34,7 +34,7 @@ from fl_client.opening import open_vault
 from fl_server.context import Progress
 from fl_server.coordinate import train_task
 from fl_server.opening import open_context
-from tests.federation_town import COORDINATOR, Town, bls_key, build_town
+from tests.federation_town import COORDINATOR, Town, address, bls_key, build_town
 from tests.independent.facts import Chain, Cosigned, Final, Member, Part, Stretch
 from tests.plain_grid import PlainGrid
 from tests.playing_town import QUICK, Played
@@ -56,36 +56,45 @@ class Plan:
 
 PLANS = {
     # so many rows that some pass what noise alone may score, and are paid
-    "newton": Plan("kernel", "sum", 4, 560, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}),
+    "newton": Plan(
+        "kernel", "sum", 4, 1_000, {1: "copy", 2: "wrong-event", 3: "norm", 4: "poison"}
+    ),
     "wiener": Plan("kernel", "wiener", 2, 40, {1: "bad-signature", 2: "poison"}),
     "adam": Plan("mlp", "sum", 3, 50, {1: "out-of-range", 2: "old copy", 3: "missing"}),
 }
 
 
 class LyingGrid(PlainGrid):
-    """A grid on which what vault LIAR sends is replaced by what its key signs for the lie."""
+    """A grid on which what vault LIAR sends is replaced by what its key signs for the lie. It sees
+    what the first contributor has staged, since no update travels before all receipts do."""
 
     def __init__(self, town: Town, plan: Plan, app: Any) -> None:
         super().__init__(app, CONTRIBUTORS)
         self._town, self._plan = town, plan
         self._firsts: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        self._kept: bytes | None = None
         self.tamper = self._lie
 
     def _lie(self, node: int, message: Message, reply: Message) -> Message | None:
-        if message.metadata.message_type != "train" or reply.has_error():
-            return reply
-        fields = reply.content["covalue"]
-        sent = np.frombuffer(fields["update"], "<i8")
-        if node == 1:
-            self._firsts.append(sent)
-        lie = self._plan.lies.get(int(message.content["covalue"]["round"]))
-        if node != LIAR + 1 or lie is None:
+        kind, number = message.metadata.message_type, message.content["covalue"].get("round")
+        lie = self._plan.lies.get(number) if isinstance(number, int) else None
+        if node != LIAR + 1 or lie is None or kind not in ("train", "query.reveal"):
             return reply
         if lie == "missing":
             return None
-        receipt = Receipt.parse(fields["receipt"])
-        fields["update"], fields["receipt"] = self._told(lie, sent, receipt)
+        if kind == "query.reveal":
+            assert self._kept is not None
+            sent: Any = {"account": address(10 + LIAR), "update": self._kept}
+            return Message(RecordDict({"covalue": ConfigRecord(sent)}), reply_to=message)
+        self._firsts.append(self._staged(0, number))
+        receipt = Receipt.parse(reply.content["covalue"]["receipt"])
+        self._kept, signed = self._told(lie, self._staged(LIAR, number), receipt)
+        reply.content["covalue"]["receipt"] = signed
         return reply
+
+    def _staged(self, place: int, number: int) -> Any:
+        folder = self._town.vaults[place].parent / "vault" / "answers" / self._town.task.digest()
+        return np.frombuffer((folder / f"{number}.update").read_bytes(), "<i8")
 
     def _told(self, lie: str, sent: Any, receipt: Receipt) -> tuple[bytes, bytes]:
         task = self._town.task

@@ -222,12 +222,13 @@ def test_both_refuse_a_report_whose_seeds_are_those_of_other_stretches(
 def test_both_agree_on_whom_the_record_may_leave_out(adam: Federation, judges: Any) -> None:
     """All who harm, worst first; who adds nothing may go or stay."""
     forger, both = Forger(adam), judges(adam)
+    # how many depends on the noise, and that on the processor: set-up bytes seed it
     dropped = forger.report["stretches"][0]["dropped"]
-    assert len(dropped) == 2
+    assert dropped
     for changed, accepted in (
         ([*dropped, LIAR], True),
-        (dropped[::-1], False),
-        (dropped[:1], False),
+        (dropped[::-1], len(dropped) == 1),
+        (dropped[:-1], False),
         ([0, *dropped], False),
         ([*dropped, dropped[0]], False),
     ):

@@ -17,9 +17,8 @@ from dao.messages import checkpoint_message
 from dao.records import BlobRef, Checkpoint, Receipt
 from demo.devnet import Devnet
 from fl_server import checkpoint as checkpoints
-from fl_server import finish, rounds_loop
+from fl_server import collecting, finish
 from fl_server.asking import QuorumError
-from rounds.exclusion import Answer
 from tests.federation_town import Town, address
 from tests.playing_town import CONTRIBUTORS, Played, small_town, town_on
 
@@ -103,9 +102,9 @@ def test_promise_7_no_result_is_signed_while_parts_can_be_opened(
     assert town.dao.ledger.task_of(town.task_id).state is TaskState.CLOSED
 
 
-def _spooling(change: Callable[[str, Answer], Answer | None]) -> Callable[..., Any]:
-    """The coordinator's answers, changed after they came in."""
-    collect = rounds_loop._collect
+def _changed(monkeypatch: pytest.MonkeyPatch, what: str, change: Callable[[str, Any], Any]) -> None:
+    """The coordinator's `_receipts` or `_updates` of each round, changed after they came in."""
+    collect = getattr(collecting, what)
 
     def collected(*args: Any) -> Any:
         answers = collect(*args)
@@ -113,7 +112,7 @@ def _spooling(change: Callable[[str, Answer], Answer | None]) -> Callable[..., A
         replies = {who: answer for who, answer in changed.items() if answer is not None}
         return dataclasses.replace(answers, replies=replies)
 
-    return collected
+    monkeypatch.setattr(collecting, what, collected)
 
 
 def _signers(found: Played) -> set[str]:
@@ -124,31 +123,40 @@ def _signers(found: Played) -> set[str]:
     }
 
 
-def _other_signature(answer: Answer) -> Answer:
-    other = "0x" + "c0" + answer.receipt.signature[4:]
-    receipt = Receipt(body=answer.receipt.body, signature=other)
-    return Answer(receipt=receipt, update=answer.update)
+def _other_signature(receipt: Receipt) -> Receipt:
+    return receipt.model_copy(update={"signature": "0x" + "c0" + receipt.signature[4:]})
 
 
-def _other_bytes(answer: Answer) -> Answer:
-    assert answer.update is not None
-    return Answer(receipt=answer.receipt, update=bytes(len(answer.update)))
+def _lost(_what: Any) -> None:
+    return None
 
 
 @pytest.mark.promise(7)
-@pytest.mark.parametrize("forge", [_other_signature, _other_bytes])
-def test_promise_7_a_vault_does_not_sign_what_was_forged_in_its_name(
-    town: Town, forge: Callable[[Answer], Answer], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("what", "forge", "reason"),
+    [
+        ("_receipts", _other_signature, "bad-signature"),
+        ("_receipts", _lost, "missing"),
+        ("_updates", _lost, "missing"),
+    ],
+)
+def test_promise_7_a_vault_does_not_sign_what_was_forged_or_lost_in_its_name(
+    town: Town,
+    what: str,
+    forge: Callable[[Any], Any],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In every round of a stretch: the network may lose some."""
     victim = address(11)
-    monkeypatch.setattr(
-        rounds_loop,
-        "_collect",
-        _spooling(lambda who, answer: forge(answer) if who == victim else answer),
-    )
+    _changed(monkeypatch, what, lambda who, sent: forge(sent) if who == victim else sent)
     found = Played(town)
     found.train()
     assert _signers(found) == {address(10 + place) for place in range(CONTRIBUTORS)} - {victim}
+    for signed in found.records():
+        reasons = {each.contributor: each.reason for each in signed.record.exclusions}
+        assert reasons == {victim: reason}
+    assert found.audit() == ""
 
 
 @pytest.mark.promise(7)
@@ -157,23 +165,7 @@ def test_promise_7_rounds_of_a_few_friends_are_signed_by_nobody(
 ) -> None:
     """All four answered; the record calls two of them missing."""
     friends = {address(10), address(11)}
-    monkeypatch.setattr(
-        rounds_loop, "_collect", _spooling(lambda who, answer: answer if who in friends else None)
-    )
+    _changed(monkeypatch, "_receipts", lambda who, sent: sent if who in friends else None)
     with pytest.raises(QuorumError, match=r"^0 of 4 .*mismatch"):
         Played(town).train()
     assert town.dao.ledger.task_of(town.task_id).checkpoint_count == 0
-
-
-@pytest.mark.promise(7)
-def test_promise_7_who_is_called_missing_in_a_whole_stretch_does_not_sign_it(
-    town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    victim = address(12)
-    monkeypatch.setattr(
-        rounds_loop, "_collect", _spooling(lambda who, answer: None if who == victim else answer)
-    )
-    found = Played(town)
-    found.train()
-    assert victim not in _signers(found)
-    assert found.audit() == ""

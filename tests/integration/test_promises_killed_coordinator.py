@@ -58,6 +58,7 @@ class Death:
 
 ENTRY_WRITTEN = Death("fl_server/journal.py", "append", "return")
 BEFORE_SECOND_ENTRY = Death("fl_server/journal.py", "append", "call", spared=1)
+TWO_VAULTS_REVEALED = Death("fl_client/reveal.py", "reveal", "return", spared=1)
 TWO_VAULTS_ANSWERED = Death("fl_client/vault.py", "answer", "return", spared=1)
 ANSWERS_SPOOLED = Death("fl_server/publish.py", "spool_answers", "return")
 BEFORE_TRANSACTION = Death("dao/chain.py", "_submit", "call")
@@ -66,7 +67,13 @@ TRANSACTION_SENT = Death("dao/chain.py", "_submit", "return")
 SCHEDULES = {
     "after every entry of the journal": (ENTRY_WRITTEN,),
     "before every entry of the journal": (BEFORE_SECOND_ENTRY,),
-    "around answers": (TWO_VAULTS_ANSWERED, ANSWERS_SPOOLED, ENTRY_WRITTEN, BEFORE_SECOND_ENTRY),
+    "around answers": (
+        TWO_VAULTS_ANSWERED,
+        ANSWERS_SPOOLED,
+        ENTRY_WRITTEN,
+        TWO_VAULTS_REVEALED,
+        BEFORE_SECOND_ENTRY,
+    ),
     "around transactions": (BEFORE_TRANSACTION, TRANSACTION_SENT),
 }
 

@@ -46,7 +46,8 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
     keys = {address(10 + place): bls_key(played.town, place) for place in range(CONTRIBUTORS)}
     assert task.total_rounds == ROUNDS + (task.aggregation.rule == "wiener")
     assert task.terms.checkpoint_length == 2
-    kinds = {"train": 0, "query.cosign": 0}
+    kinds = {"train": 0, "query.reveal": 0, "query.cosign": 0}
+    receipts: dict[tuple[str, int], Receipt] = {}
     for account, message, reply in played.replies:
         assert not reply.has_error()
         assert set(reply.content) == {"covalue"}
@@ -58,10 +59,15 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
             assert fields["account"] == account
             assert len(fields["signature"]) == 96
             continue
-        assert set(fields) == {"receipt", "update"}
-        update = fields["update"]
-        assert len(update) == 8 * release_of(task, asked["round"]).length
-        body = Receipt.parse(fields["receipt"]).body
+        if message.metadata.message_type == "query.reveal":
+            assert set(fields) == {"account", "update"}
+            assert fields["account"] == account
+            assert len(fields["update"]) == 8 * release_of(task, asked["round"]).length
+            assert blob_ref(fields["update"]) == receipts[account, asked["round"]].body.update
+            continue
+        assert set(fields) == {"receipt"}
+        receipt = Receipt.parse(fields["receipt"])
+        receipts[account, asked["round"]], body = receipt, receipt.body
         expected = body.model_copy(
             update={
                 "position": Position(
@@ -73,7 +79,6 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
                 ),
                 "contributor": account,
                 "base_model_sha256": blob_ref(asked["base"]).sha256,
-                "update": blob_ref(update),
                 "event": event_of(task, asked["round"], seeded=True),
             }
         )
@@ -81,6 +86,7 @@ def test_promise_5_replies_hold_nothing_that_the_coordinator_does_not_know_but_u
         assert fields["receipt"] == Receipt(body=expected, signature=signature).canonical()
     assert kinds == {
         "train": CONTRIBUTORS * task.total_rounds,
+        "query.reveal": CONTRIBUTORS * task.total_rounds,
         # every stretch of the task, and the scores
         "query.cosign": CONTRIBUTORS * (-(-task.total_rounds // 2) + 1),
     }

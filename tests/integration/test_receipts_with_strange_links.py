@@ -36,5 +36,5 @@ def test_a_receipt_with_a_false_link_is_excluded_and_the_task_goes_on(
         assert ledger.task_of(task_id).state is TaskState.CLOSED
         for signed in found.records():
             reasons = {each.contributor: each.reason for each in signed.record.exclusions}
-            assert reasons == {liar: "wrong-shape"}
+            assert reasons == {liar: "missing"}
         assert found.audit() == ""

@@ -53,16 +53,23 @@ def test_both_sides_agree_on_requests() -> None:
     )
     expected = vault_side.CosignRequest(3, DIGEST, "final", "cd" * 32)
     assert vault_side.read_cosign_request(sent) == expected
+    sent = coordinator_side.reveal_content(
+        task_id=3, task_digest=DIGEST, round_number=4, receipts=b"list"
+    )
+    assert vault_side.read_reveal_request(sent) == vault_side.RevealRequest(3, DIGEST, 4, b"list")
     assert coordinator_side.TRAIN == "train"
+    assert coordinator_side.REVEAL == "query.reveal"
     assert coordinator_side.COSIGN == "query.cosign"
 
 
 def test_both_sides_agree_on_answers(world: VaultWorld) -> None:
     answer = world.open().answer(world.request())
-    read = coordinator_side.read_answer(message(vault_side.train_content(answer)))
-    assert read is not None
-    assert read.receipt.canonical() == answer.receipt
-    assert read.update == answer.update
+    receipt = coordinator_side.read_receipt(message(vault_side.train_content(answer.receipt)))
+    assert receipt is not None
+    assert receipt.canonical() == answer.receipt
+    sent = vault_side.reveal_content(account=ACCOUNT, update=answer.update)
+    revealed = coordinator_side.read_update(message(sent))
+    assert revealed == coordinator_side.Revealed(ACCOUNT, answer.update)
     cosigned = vault_side.cosign_content(account=ACCOUNT, signature=b"s" * 96)
     back = coordinator_side.read_cosignature(message(cosigned))
     assert back == coordinator_side.Cosignature(ACCOUNT, b"s" * 96)
@@ -78,11 +85,16 @@ def test_both_sides_agree_on_answers(world: VaultWorld) -> None:
     ],
 )
 def test_foreign_forms_are_bad_requests_and_no_answers(content: RecordDict) -> None:
-    for read in (vault_side.read_train_request, vault_side.read_cosign_request):
+    for read in (
+        vault_side.read_train_request,
+        vault_side.read_reveal_request,
+        vault_side.read_cosign_request,
+    ):
         with pytest.raises(Refused) as caught:
             read(content)
         assert caught.value.code is Code.BAD_REQUEST
-    assert coordinator_side.read_answer(message(content)) is None
+    assert coordinator_side.read_receipt(message(content)) is None
+    assert coordinator_side.read_update(message(content)) is None
     assert coordinator_side.read_cosignature(message(content)) is None
 
 
@@ -160,7 +172,7 @@ def test_the_app_answers_through_the_vault(world: VaultWorld) -> None:
         task_id=7, task_digest=sent.task_digest, round_number=1, base=sent.base
     )
     reply = app(message(request), context())
-    assert vault_side.train_content(vault.answer(sent)) == reply.content
+    assert vault_side.train_content(vault.answer(sent).receipt) == reply.content
     assert set(reply.content) == {"covalue"}
 
 

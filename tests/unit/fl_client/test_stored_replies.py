@@ -32,7 +32,7 @@ def refused(world: VaultWorld, number: int = 1) -> Refused:
     before = contents(world.config.folder)
     for ask in (
         lambda: world.open().answer(world.request(number)),
-        lambda: world.open().stored_receipt(world.task.digest(), number),
+        lambda: world.open().stored_answer(world.task.digest(), number),
     ):
         with pytest.raises(Refused) as caught:
             ask()

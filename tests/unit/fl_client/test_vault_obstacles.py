@@ -128,7 +128,7 @@ def test_a_reply_that_is_no_file(world: VaultWorld, name: str, kind: str) -> Non
     assert str(path) in error.message
     assert {"folder": "it is a folder", "pipe": "it is a named pipe"}[kind] in error.message
     with pytest.raises(Refused, match="cannot be read"):
-        world.open().stored_receipt(world.task.digest(), 1)
+        world.open().stored_answer(world.task.digest(), 1)
     back()
     assert world.open().answer(world.request()) == first
 

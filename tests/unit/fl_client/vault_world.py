@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_account import Account
 
 from dao.keystore import BlsKey
 from dao.records import SeedBlock, Task
@@ -29,7 +30,8 @@ from valuation.rows import parse_csv
 from valuation.taskfile import TaskFile
 
 ACCOUNT = "0x" + "11" * 20
-COORDINATOR = "0x" + "22" * 20
+COORDINATOR_ACCOUNT = Account.from_key("0x" + "22" * 32)
+COORDINATOR = COORDINATOR_ACCOUNT.address.lower()
 LEDGER = "0x" + "33" * 20
 BUNDLE = "ab" * 32
 

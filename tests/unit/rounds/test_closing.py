@@ -14,7 +14,7 @@ from dao.errors import RecordError
 from dao.records import DpEvent, RoundRecord
 from privacy.mechanism import private_update
 from privacy.noise import SeededNoise
-from rounds.exclusion import UNMATCHED, Answer, copy_bound, norm_bound
+from rounds.exclusion import NO_BYTES, Answer, copy_bound, norm_bound
 from rounds.phases import release_of
 from rounds.state import decode_state, decode_update, state_to_float
 from rounds.step import SumSteps
@@ -156,20 +156,20 @@ BAD = {
     ),
     "other bytes than the receipt says": (
         lambda w, a, u: replace(w.answer(a, 1, u), update=bytes(len(u))),
-        "wrong-shape",
-        UNMATCHED,
+        "missing",
+        NO_BYTES,
     ),
     "bytes that never came": (
         lambda w, a, u: replace(w.answer(a, 1, u), update=None),
-        "wrong-shape",
-        UNMATCHED,
+        "missing",
+        NO_BYTES,
     ),
     "another content identifier": (
         lambda w, a, u: w.answer(
             a, 1, u, update=blob_ref(u).model_copy(update={"cid": blob_ref(b"other").cid})
         ),
-        "wrong-shape",
-        UNMATCHED,
+        "missing",
+        NO_BYTES,
     ),
     "out of range": (
         lambda w, a, u: w.answer(a, 1, _ints(w, np.full(24, 2**62))),

@@ -31,6 +31,8 @@ def _eventful(hidden: int = 0) -> World:
     names = world.addresses
 
     def hook(number, answers):
+        if number == 1:
+            answers[names[5]] = replace(answers[names[5]], update=None)
         if number == 2:
             del answers[names[0]]
         if number == 3:
@@ -38,8 +40,6 @@ def _eventful(hidden: int = 0) -> World:
         if number == 4:
             forged = answers[names[2]].receipt.model_copy(update={"signature": "0x" + "11" * 96})
             answers[names[2]] = replace(answers[names[2]], receipt=forged)
-        if number == 5:
-            answers[names[5]] = replace(answers[names[5]], update=None)
         if number == 6:
             answers[names[4]] = world.answer(names[4], 6, answers[names[4]].update + b"1234")
         return answers

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Updates leave their vaults only when the receipts of all are fixed: a coordinator that lets
+somebody sign after it has seen others' updates, or shows two lists, gets no co-signature."""
+
+import dataclasses
+import shutil
+from typing import Any
+
+import pytest
+
+from dao.cid import blob_ref
+from dao.messages import recover_receipt_list_signer
+from dao.records import Receipt, SignedReceiptList
+from fl_server.asking import QuorumError
+from rounds.exclusion import Answer
+from tests.federation_town import COORDINATOR, address, bls_key
+from tests.integration.vault_loop import Loop, built, loop
+
+__all__ = ["built", "loop"]
+
+
+def test_promise_7_whoever_signed_after_others_updates_left_is_not_signed(loop: Loop) -> None:
+    """The coordinator shows one list of receipts to get the updates, and records another: the
+    last contributor's receipt is replaced by one that it signs when it has seen the others."""
+    from fl_server import rounds_loop
+    from fl_server.collecting import FixedAnswers, fixed_answers
+
+    town, mimic = loop.town, address(13)
+
+    def late_signed(*args: Any, **kwargs: Any) -> FixedAnswers:
+        fixed = fixed_answers(*args, **kwargs)
+        copied = fixed.answers[address(10)].update
+        assert copied is not None
+        body = fixed.answers[mimic].receipt.body.model_copy(update={"update": blob_ref(copied)})
+        signature = bls_key(town, 3).sign(body.signing_digest())
+        answer = Answer(Receipt(body=body, signature="0x" + signature.hex()), copied)
+        return dataclasses.replace(fixed, answers={**fixed.answers, mimic: answer})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds_loop, "fixed_answers", late_signed)
+        with pytest.raises(QuorumError, match="0 of 4"):
+            loop.train()
+    assert set(loop.told[-1].detail["refusals"].values()) == {"mismatch"}
+
+
+def test_promise_7_updates_leave_for_one_list_only(loop: Loop) -> None:
+    """A coordinator that lost its journal, and then a receipt, gets no update for the new list."""
+    loop.grid.tamper = lambda node, message, reply: (
+        None if message.metadata.message_type == "query.cosign" else reply
+    )
+    with pytest.raises(QuorumError):
+        loop.train()
+    shutil.rmtree(loop.journal.parent)
+    loop.grid.tamper = lambda node, message, reply: (
+        None if node == 4 and message.metadata.group_id == "round 2" else reply
+    )
+    with pytest.raises(QuorumError, match="0 of 3 answered round 2"):
+        loop.train()
+    assert set(loop.told[-1].detail["refusals"].values()) == {"other-receipts"}
+    for place in range(3):
+        folder = loop.town.vault_settings(place).parent / "vault" / "answers"
+        first, other = (
+            SignedReceiptList.parse((folder / loop.town.task.digest() / name).read_bytes())
+            for name in ("2.receipts", "2.receipts.other")
+        )
+        assert [len(each.body.receipts) for each in (first, other)] == [4, 3]
+        assert {recover_receipt_list_signer(each) for each in (first, other)} == {
+            address(COORDINATOR)
+        }
