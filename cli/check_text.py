@@ -50,10 +50,8 @@ def tell_check(out: Console, found: Mapping[str, Any], report: DataReport | None
         else:
             line(f"drift: not compared: {report.no_drift}")
     if "affordable" in found:
-        can = (
-            "the ledger can afford all of it" if found["affordable"] else "NOT affordable: refused"
-        )
-        line(f"task: {can}")
+        why = found["refused_because"]
+        line("task: the ledger can afford all of it" if why is None else f"task: refused: {why}")
     if report is not None:
         line("This report is for you alone: it quotes your records, and nothing of it was sent.")
     if "html" in found:

@@ -18,13 +18,17 @@ from cli.output import JsonOption, console, emit, guard
 from cli.session import ConfigOption, open_contracts, require_task
 from cli.task_files import read_file
 from dao.cid import of_digest
-from dao.errors import InputError, RecordError, StoreError
+from dao.errors import InputError, RecordError, StoreError, VaultRefusal
 from dao.open_store import open_store
 from dao.records import BlobRef, Task
 from dao.settings import Settings, load_settings
+from fl_client.opening import policy_floor, read_account
 
 if TYPE_CHECKING:
+    from dao.deployment import Contracts
+    from dao.store import Store
     from fl_client.check.report import DataReport
+    from privacy.ledger import LedgerState
     from valuation.schema import Schema
 
 
@@ -154,8 +158,27 @@ def _check_ledger(
     result["epsilon_charged_micro"] = state.charged_epsilon_micro(delta_e12=delta)
     result["epsilon_limit_micro"] = settings.vault.max_epsilon_micro
     if given is not None and given.record is not None:
-        result["affordable"] = state.can_afford(given.record.policy, vault.limit)
+        result["affordable"], result["refused_because"] = _would_take(
+            settings, dao, vault.store, state, given.record
+        )
     return settings.vault.path / RECORDS
+
+
+def _would_take(
+    settings: Settings, dao: Contracts, store: Store, state: LedgerState, task: Task
+) -> tuple[bool, str | None]:
+    """Whether the vault would answer the task beside those joined before it, or has reserved it
+    already; else why not. The same question as before joining."""
+    from cli.contributor_status import joined_tasks
+    from fl_client.budget import after_joining
+
+    account = read_account(settings.vault.path)
+    joined = joined_tasks(dao, store, account, besides=task.digest())
+    try:
+        after_joining(state, policy_floor(settings.vault), task, joined=joined)
+    except VaultRefusal as error:
+        return False, error.message
+    return True, None
 
 
 def _inspect(file: Path, given: GivenTask) -> DataReport:

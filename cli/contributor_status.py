@@ -18,6 +18,7 @@ from dao.calldata import plain_text, show_coval
 from dao.contracts.task_types import ChainTask, TaskState
 from dao.errors import CovalueError
 from dao.open_store import open_store
+from dao.records import Task
 from fl_client.opening import open_vault, policy_floor, read_account
 
 if TYPE_CHECKING:
@@ -113,11 +114,7 @@ def check_budget(settings: Settings, dao: Contracts, task: ChainTask) -> dict[st
     store, floor = open_store(settings.store), policy_floor(settings.vault)
     unseen = refuse_unpublished_past(ledger, dao, store, account=account)
     record = read_task(store, task.task_digest)
-    joined = []
-    for number in dao.registry.open_tasks_of(account):
-        digest = dao.ledger.task_of(number).task_digest
-        if digest != task.task_digest:
-            joined.append(read_task(store, digest))
+    joined = joined_tasks(dao, store, account, besides=task.task_digest)
     state = after_joining(ledger, floor, record, joined=joined)
     after = budget_of(state, floor.lifetime_limit)
     cost = cost_of(record)
@@ -132,6 +129,13 @@ def check_budget(settings: Settings, dao: Contracts, task: ChainTask) -> dict[st
         "share_charged_micro": after.charged_share_micro,
         "not_looked_at": list(unseen),
     }
+
+
+def joined_tasks(dao: Contracts, store: Store, account: str, *, besides: str) -> list[Task]:
+    """Records of the open tasks that an account joined, but for the one of that digest."""
+    open_tasks = map(dao.ledger.task_of, dao.registry.open_tasks_of(account))
+    digests = [each.task_digest for each in open_tasks]
+    return [read_task(store, digest) for digest in digests if digest != besides]
 
 
 def tell_status(out: Console, found: dict[str, Any], budget: Budget) -> None:

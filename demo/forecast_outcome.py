@@ -148,18 +148,19 @@ class Trial:
         card = self._card(built, state, test, summary)
         stretch = stretch_of(card.stretch_center_micro, card.stretch_slope_micro)
         units = _units_of(self._train, owner, count)
+        after = judge(task, family, theta_of(task, state), test, stretch=stretch)
         return Outcome(
             setting=built.setting,
             task=task,
             before=before,
-            after=judge(task, family, theta_of(task, state), test, stretch=stretch),
+            after=after,
             card=card,
             intervals=judge_intervals(built, card, self._test, test, theta_of(task, state)),
             curve=tuple(curve),
             payouts=None if scoring is None else scoring.settle(units),
             trained_rows=sum(len(rows.training.units) for rows in contributors),
             calibrated_rows=int(kept_out.sum()),
-            remarks=remarks(task, built.setting, units=int(units.sum())),
+            remarks=remarks(task, built.setting, units=int(units.sum()), gain=after.r2 - before.r2),
             model_sha256=hashlib.sha256(state).hexdigest(),
         )
 

@@ -17,6 +17,8 @@ from valuation.taskfile import TaskFile
 MOST_CONTRIBUTORS = 10_000
 MOST_ROUNDS = 10_000
 MOST_SETTINGS = 200
+NO_WORSE = 0.01
+"""R2 that training may lose before the reader is warned."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,13 @@ def taskfile_at(taskfile: TaskFile, setting: Setting) -> TaskFile:
     return taskfile.model_copy(update=changes)
 
 
-def remarks(task: Task, setting: Setting, *, units: int) -> tuple[str, ...]:
-    """What a reader should know before believing the figures of this setting."""
+def remarks(task: Task, setting: Setting, *, units: int, gain: float) -> tuple[str, ...]:
+    """What a reader should know before believing the figures of this setting.
+
+    Args:
+        units: how many take part.
+        gain: how far training raises R2 on the test rows.
+    """
     found = []
     n, most = task.policy.public_n, task.terms.max_contributors
     if not 0.75 * n <= units <= 1.25 * n:
@@ -126,4 +133,9 @@ def remarks(task: Task, setting: Setting, *, units: int) -> tuple[str, ...]:
         )
     if setting.contributors > most:
         found.append(f"{setting.contributors} contributors: the task admits at most {most}")
+    if gain < -NO_WORSE:
+        found.append(
+            f"training ends {-gain:.3f} of R2 below where it starts: do not open this task; try "
+            "another family (covalue task new --family mlp), fewer categories, or more units"
+        )
     return tuple(found)

@@ -71,6 +71,9 @@ class LedgerFile:
         """
         state = self._state.apply(entry)
         line = entry.canonical() + b"\n"
+        if not self._state.length and self._read_witness() is None:
+            # Not in `load`: who only looks at a lost ledger must not let an older one pass after.
+            self._write_witness()
         with writing(self._path):
             self._append_line(line)
         self._learn(state, line)
@@ -159,7 +162,6 @@ class LedgerFile:
                     f"its {self._state.length} entries are all",
                     hint=_REBUILD,
                 )
-            self._write_witness()
             return
         length, head = seen
         if length > self._state.length:

@@ -19,6 +19,7 @@ from tests.integration.vault_loop import Loop, built, loop
 __all__ = ["built", "loop"]
 
 
+@pytest.mark.promise(7)
 def test_promise_7_whoever_signed_after_others_updates_left_is_not_signed(loop: Loop) -> None:
     """The coordinator shows one list of receipts to get the updates, and records another: the
     last contributor's receipt is replaced by one that it signs when it has seen the others."""
@@ -43,6 +44,7 @@ def test_promise_7_whoever_signed_after_others_updates_left_is_not_signed(loop: 
     assert set(loop.told[-1].detail["refusals"].values()) == {"mismatch"}
 
 
+@pytest.mark.promise(7)
 def test_promise_7_updates_leave_for_one_list_only(loop: Loop) -> None:
     """A coordinator that lost its journal, and then a receipt, gets no update for the new list."""
     loop.grid.tamper = lambda node, message, reply: (

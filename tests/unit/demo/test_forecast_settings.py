@@ -8,10 +8,11 @@ import math
 import pytest
 
 from dao.errors import InputError
-from demo.forecast_settings import MOST_SETTINGS, Setting, settings_of, taskfile_at
+from demo.forecast_settings import MOST_SETTINGS, Setting, remarks, settings_of, taskfile_at
 from demo.forecast_task import forecast_task
 from demo.market import TARGET, generate_market
 from privacy import accounting
+from tests.unit.rounds.round_world import make_world
 from tests.unit.valuation.valuation_world import HAND
 from valuation.blueprint import draw_blueprint
 from valuation.draft import draft_task
@@ -115,3 +116,14 @@ def test_rows_without_a_location_are_not_divided_by_places(taskfile: TaskFile) -
     elsewhere = taskfile.model_copy(update={"feature": tuple(features)})
     with pytest.raises(InputError, match="no location"):
         forecast_task(elsewhere, PUBLIC, settings_of(elsewhere), division="places")
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.02, []), (-0.009, []), (-0.2, ["0.200 of R2"])])
+def test_who_reads_is_warned_where_training_ends_below_its_start(
+    gain: float, told: list[str]
+) -> None:
+    task = make_world(public_n=100).task
+    setting = Setting(contributors=2, rounds=2, epsilon=8.0, noise_multiplier=None)
+    found = remarks(task, setting, units=100, gain=gain)
+    assert len(found) == len(told)
+    assert all(word in line for word, line in zip(told, found, strict=True))

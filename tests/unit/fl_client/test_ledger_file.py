@@ -196,6 +196,19 @@ def test_no_witness_is_made_from_a_ledger_that_is_gone(tmp_path: Path) -> None:
     assert ledger(tmp_path / "new").load().length == 0
 
 
+@pytest.mark.promise(1)
+def test_promise_1_looking_at_a_lost_ledger_does_not_vouch_for_an_older_one(tmp_path: Path) -> None:
+    """A witness of an empty ledger, written by who only looked, would let any backup pass."""
+    whole = filled(tmp_path)
+    (tmp_path / "ledger.jsonl").unlink()
+    (tmp_path / "witness.json").unlink()
+    assert ledger(tmp_path).load().length == 0
+    assert not (tmp_path / "witness.json").exists()
+    (tmp_path / "ledger.jsonl").write_bytes(whole[: whole.index(b"\n") + 1])
+    assert "witness" in refused(tmp_path).message
+    assert not (tmp_path / "witness.json").exists()
+
+
 def test_a_damaged_witness_or_an_unreadable_ledger_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)
     witness = tmp_path / "witness.json"
