@@ -105,17 +105,23 @@ def inner_product(factor: float) -> Send:
 
 
 def mimic(view: View, name: str) -> Floats:
-    """One honest update under fresh noise, always of the same contributor: whose survey lies
-    farthest out along the main direction in which surveys differ (Karimireddy, He and Jaggi,
-    "Byzantine-Robust Learning on Heterogeneous Datasets", 2022)."""
+    """What one honest contributor sent in the training round before, under fresh noise. Always the
+    same one: whose survey lies farthest out along the main direction in which surveys differ
+    (Karimireddy, He and Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets", 2022).
+
+    Updates of the same round cannot be had: none leaves its vault before all receipts of its round
+    are fixed."""
+    if not view.before.any():
+        return noise(view, name)
     if "mimicked" not in view.kept:
-        names = list(view.honest)
-        apart = np.stack([view.honest[each] for each in names])
+        surveys = view.earlier[0]
+        names = [each for each in surveys if each != "sum" and each not in view.attackers]
+        apart = np.stack([surveys[each] for each in names])
         apart = apart - np.mean(apart, axis=0)
         main = np.linalg.svd(apart, full_matrices=False)[2][0]
         view.kept["mimicked"] = names[int(np.argmax(np.abs(apart @ main)))]
     victim = cast(str, view.kept["mimicked"])
-    return view.fresh(name, view.honest.get(victim, np.zeros(view.release.length)))
+    return view.fresh(name, view.earlier[-1].get(victim, np.zeros(view.release.length)))
 
 
 def copy(victim: str, factor: float = 1.0) -> Send:

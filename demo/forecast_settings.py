@@ -12,11 +12,14 @@ from dao.errors import InputError
 from dao.records import Task
 from privacy.accounting import SURVEY_SHARE, epsilon_of_mu
 from valuation.blueprint import training_rounds
+from valuation.calibration import coverage_deviation, layout_of
 from valuation.taskfile import TaskFile
 
 MOST_CONTRIBUTORS = 10_000
 MOST_ROUNDS = 10_000
 MOST_SETTINGS = 200
+SURE_COVERAGE = 0.015
+"""Standard deviation of the intervals' coverage from which the reader is warned."""
 NO_WORSE = 0.01
 """R2 that training may lose before the reader is warned."""
 
@@ -133,9 +136,25 @@ def remarks(task: Task, setting: Setting, *, units: int, gain: float) -> tuple[s
         )
     if setting.contributors > most:
         found.append(f"{setting.contributors} contributors: the task admits at most {most}")
+    uncertain = _coverage_deviation(task, setting, units)
+    if uncertain > SURE_COVERAGE:
+        found.append(
+            f"few units calibrate: the coverage of one task's intervals varies by {uncertain:.3f} "
+            "(one standard deviation) about what is promised"
+        )
     if gain < -NO_WORSE:
         found.append(
             f"training ends {-gain:.3f} of R2 below where it starts: do not open this task; try "
             "another family (covalue task new --family mlp), fewer categories, or more units"
         )
     return tuple(found)
+
+
+def _coverage_deviation(task: Task, setting: Setting, units: int) -> float:
+    """Of the share that a 90 % interval covers, from one task to the next; 0 without intervals."""
+    if task.calibration is None:
+        return 0.0
+    noise = task.policy.calibration_noise_micro / 1e6
+    calibrating = units * task.calibration.share_micro / 1e6
+    layout = layout_of(task.calibration)
+    return coverage_deviation(layout, calibrating, setting.contributors * noise**2)

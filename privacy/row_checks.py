@@ -69,7 +69,11 @@ def check_layers(module: nn.Module) -> None:
             )
         errors = ModuleValidator.validate(layer, strict=False)
         if errors and not list(layer.children()):
-            raise TaskError(f"{where(name, layer)} cannot be clipped per unit: {errors[0]}")
+            raise TaskError(
+                f"{where(name, layer)} cannot be clipped per unit: {errors[0]}",
+                hint="use Linear layers and elementwise functions; what needs another layer can be"
+                " computed before, as a feature",
+            )
 
 
 def check_rows_apart(module: nn.Module, rows: torch.Tensor, places: range | list[int]) -> None:
@@ -79,7 +83,8 @@ def check_rows_apart(module: nn.Module, rows: torch.Tensor, places: range | list
     if together[-1][2].numel() != len(rows):
         raise TaskError(
             f"the module gives {tuple(together[-1][2].shape)} for {len(rows)} rows,"
-            " expected one number for each"
+            " expected one number for each",
+            hint="end the module with Linear(..., 1)",
         )
     for place in places:
         alone = _outputs(module, rows[place : place + 1])

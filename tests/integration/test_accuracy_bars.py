@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What training must reach at epsilon 8 with ten contributors, on a task drafted from 500 public
-rows. On the real rows the bars are those of docs/benchmarks.md."""
+rows, on one split: a little less than the mean bars of docs/benchmarks.md."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from dao.errors import InputError
+from dao.records import Calibration
 from demo.forecast_settings import MOST_SETTINGS, Setting, remarks, settings_of, taskfile_at
 from demo.forecast_task import forecast_task
 from demo.market import TARGET, generate_market
@@ -127,3 +128,14 @@ def test_who_reads_is_warned_where_training_ends_below_its_start(
     found = remarks(task, setting, units=100, gain=gain)
     assert len(found) == len(told)
     assert all(word in line for word, line in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(("units", "warned"), [(500, True), (50_000, False)])
+def test_who_reads_is_told_where_few_units_calibrate(units: int, warned: bool) -> None:
+    calibration = Calibration(
+        share_micro=100_000, groups=1, edges_micro=(-1_000_000, 0, 1_000_000), level_micro=900_000
+    )
+    task = make_world(public_n=units, calibration=calibration).task
+    setting = Setting(contributors=2, rounds=2, epsilon=8.0, noise_multiplier=None)
+    found = remarks(task, setting, units=units, gain=0.0)
+    assert [line.startswith("few units calibrate") for line in found] == [True] * warned
