@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of an mlp task by all coalitions, docs/spec/rewards.md §2 and §3, and the gradients of its
-public member, docs/spec/privacy.md §2."""
+"""Scores of an mlp task by all coalitions or by drawn permutations, docs/spec/rewards.md §2 and §3,
+and the gradients of its public member, docs/spec/privacy.md §2."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from tests.independent.families import JudgingRows, layers, outputs
 from tests.independent.rows import Array
 
-MOST_EXACT = 14
+MOST_EXACT, PAIRS = 14, 128
 
 
 def clipped_sum(task: Any, theta: Array, rows: JudgingRows, clip: float) -> Array:
@@ -68,6 +70,36 @@ def shapley(task: Any, rows: JudgingRows, base: Array, phis: Array) -> list[floa
                 total += share * (worth[tuple(sorted((*without, own)))] - alone)
         found.append(total)
     return found
+
+
+def sampled(
+    worth: Callable[[list[int]], float], count: int, seed: bytes, pairs: int = PAIRS
+) -> tuple[list[float], list[float]]:
+    """Estimates and standard errors of count > 14 members; `worth` of some of them, rising."""
+    known: dict[frozenset[int], float] = {}
+
+    def of(members: list[int]) -> float:
+        found = frozenset(members)
+        if found not in known:
+            known[found] = worth(sorted(found))
+        return known[found]
+
+    words = hashlib.shake_256(seed).digest(8 * pairs * (count - 1))
+    used, walked = 0, []
+    for _ in range(pairs):
+        order = list(range(count))
+        for i in range(count - 1, 0, -1):
+            j = int.from_bytes(words[used : used + 8], "little") % (i + 1)
+            order[i], order[j] = order[j], order[i]
+            used += 8
+        gains = [0.0] * count
+        for way in (order, order[::-1]):
+            for at, member in enumerate(way):
+                gains[member] += (of(way[: at + 1]) - of(way[:at])) / 2
+        walked.append(gains)
+    every = np.array(walked)
+    errors = every.std(axis=0, ddof=1) / math.sqrt(pairs)
+    return every.mean(axis=0).tolist(), errors.tolist()
 
 
 def noise_moments(

@@ -17,6 +17,7 @@ from rewards.shapley import (
     sampled_shapley,
     shapley_by_definition,
 )
+from tests.independent import coalitions
 
 GAMES = st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32))
 
@@ -171,6 +172,22 @@ def test_the_stated_standard_error_is_how_far_estimates_of_other_seeds_lie_apart
     assert np.all(scattered > 0)
     assert scattered == pytest.approx(stated, rel=0.12)
     assert np.mean(scattered / stated) == pytest.approx(1.0, abs=0.03)
+
+
+def test_sampling_is_what_the_specification_says_step_by_step() -> None:
+    """Against the independent verifier's walk, one coalition after the other."""
+    _, value = _curved(7, 16)
+
+    def worth(members: list[int]) -> float:
+        mask = np.zeros((1, 16), dtype=np.bool_)
+        mask[0, members] = True
+        return float(value(mask)[0])
+
+    seed = bytes(range(32))
+    values, errors = sampled_shapley(value, 16, seed=seed, permutations=20)
+    slow = coalitions.sampled(worth, 16, seed, pairs=20)
+    assert values == pytest.approx(slow[0], abs=1e-12)
+    assert errors == pytest.approx(slow[1], abs=1e-12)
 
 
 def test_permutations_are_uniform_and_follow_from_the_seed() -> None:
