@@ -164,7 +164,7 @@ def _contributors(result: DemoResult) -> Table:
             each.behaviour if honest else f"[red]{each.behaviour}[/]",
             f"{each.rows:,}",
             f"{each.epsilon_micro / 1e6:.2f}",
-            _score(each),
+            f"{each.score_pico / 1e12:+.4f}",
             f"{each.threshold_pico / 1e12:.4f}",
             f"{each.payout_wei / COVAL:,.1f}",
             each.excluded,
@@ -173,14 +173,10 @@ def _contributors(result: DemoResult) -> Table:
         "ε spent; payout in COVAL, claimed on chain. noise: what pure noise in one's name hardly "
         "ever scores; at or below it nothing is paid, honest or not."
     )
+    error = max((each.standard_error_pico for each in result.standings), default=0)
+    if error:
+        table.caption += f" Scores are sampled: standard error at most {error / 1e12:.2g}."
     return table
-
-
-def _score(standing: Standing) -> str:
-    """With its standard error where it was sampled."""
-    score = f"{standing.score_pico / 1e12:+.4f}"
-    error = standing.standard_error_pico
-    return f"{score} ± {error / 1e12:.4f}" if error else score
 
 
 def _qualities(result: DemoResult) -> Table:

@@ -82,6 +82,8 @@ def test_every_combination_is_told_with_accuracy_epsilon_and_payouts(swept: dict
         assert each["studies"][0]["group"] == "all"
         payouts = each["payouts"]
         amounts = [int(one["payout_wei"]) for one in payouts["contributors"]]
+        assert payouts["seed_blocks"] == "simulated"
+        assert {one["standard_error_pico"] for one in payouts["contributors"]} == {0}
         assert len(amounts) == each["contributors"]
         assert sum(amounts) == int(payouts["total_wei"]) <= int(payouts["budget_wei"])
         assert sum(one["units"] for one in payouts["contributors"]) == each["trained_rows"]

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+from dao.records import SeedBlock
 from demo.forecast import (
     forecast_noise,
     made_up_account,
@@ -15,8 +19,9 @@ from demo.forecast import (
     train_in_process,
     train_rounds,
 )
-from demo.forecast_payouts import Payouts, Scoring, by_size
+from demo.forecast_payouts import Payouts, Scoring, by_size, told_draws
 from privacy.noise import SeededNoise
+from rounds.seeds import simulated_block
 from tests.plain_scores import plain_scores
 from tests.unit.rounds.round_world import World, make_world
 from valuation.family import Prepared
@@ -164,6 +169,50 @@ def test_scores_are_shapley_values_over_the_checkpoints_stretches() -> None:
     budget = world.task.terms.budget_wei
     assert found.payouts_wei == tuple(budget * each // max(sum(paid), 1) for each in paid)
     assert found.total_wei <= budget
+
+
+def test_a_forecast_says_what_its_draws_follow_from_and_how_far_they_may_be_off() -> None:
+    exact = Payouts(
+        units=np.array([1, 2]),
+        scores_pico=(-10, 200),
+        standard_errors_pico=(0, 0),
+        payouts_wei=(0, 1),
+        thresholds_pico=(9, 9),
+        budget_wei=1,
+        stake_wei=1,
+    )
+    assert "simulated blocks" in told_draws(exact)
+    assert "standard error" not in told_draws(exact)
+    drawn = dataclasses.replace(exact, standard_errors_pico=(3, 1))
+    assert told_draws(drawn).endswith("standard error at most 1.50% of the largest score")
+
+
+def test_draws_of_a_forecast_follow_from_the_blocks_that_it_is_given() -> None:
+    world = make_world(contributors=4, width=5, rows=50, rounds=ROUNDS, judged=False)
+    judging = contributors_of(make_world(contributors=1, width=5, rows=80, seed=3))[0].training
+    rounds, asked = rounds_of(world), list[int]()
+
+    def block_of(index: int) -> SeedBlock:
+        asked.append(index)
+        return simulated_block(world.task, index)
+
+    def settled(**given: Any) -> Payouts:
+        scoring = Scoring(
+            world.task, world.family, world.steps(), contributors=4, judging=judging, **given
+        )
+        for each in rounds:
+            scoring.add(each)
+        return scoring.settle(np.full(4, 50))
+
+    simulated = settled()
+    assert settled(block_of=block_of).thresholds_pico == simulated.thresholds_pico
+    assert asked == list(range(-(-ROUNDS // LENGTH)))
+    other = settled(block_of=lambda index: SeedBlock(number=1, hash="ab" * 32))
+    assert other.scores_pico == simulated.scores_pico, "of a linear model they are exact"
+    assert other.thresholds_pico != simulated.thresholds_pico
+    digest, index = bytes.fromhex(world.task.digest()), (1).to_bytes(8, "big")
+    of_text = hashlib.sha256(b"covalue.simulated-block.v1" + digest + index).hexdigest()
+    assert simulated_block(world.task, 1) == SeedBlock(number=2, hash=of_text)
 
 
 def test_size_classes_hold_everybody_once_from_the_smallest_up() -> None:

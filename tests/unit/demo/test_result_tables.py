@@ -89,6 +89,15 @@ def test_every_cell_can_be_read_on_eighty_columns() -> None:
     assert [line for line in lines if line.endswith("b" * 64)]
 
 
+def test_scores_that_were_sampled_are_told_with_their_standard_error() -> None:
+    exact, drawn = result(), replace(standing(1), standard_error_pico=1_234_000_000)
+    for standings, says in (((standing(1),), False), ((drawn, standing(2)), True)):
+        console = Console(width=80, record=True, file=StringIO())
+        tell(replace(exact, standings=standings), console)
+        told = " ".join(console.export_text().split())
+        assert ("Scores are sampled: standard error at most 0.0012." in told) is says
+
+
 def test_the_commands_below_reach_what_the_run_left() -> None:
     console = Console(width=80, record=True, file=StringIO())
     tell(result(), console)
