@@ -25,6 +25,7 @@ import pandas as pd
 from crepes import ConformalRegressor
 from sklearn.cluster import KMeans
 
+from bench import ratio_measures
 from bench.accuracy import Blobs, make_task, split_rows
 from dao.records import Task
 from demo.forecast import forecast_noise, train_in_process
@@ -58,6 +59,8 @@ class Judged:
         chance, close: stated probability of being within 10 %, and whether it was.
         fsd, deviation: stated for all rows together, and found.
         units: that calibrated.
+        predicted, released, assesspy: appraisers' measures of predictions and of released
+            estimates, and assesspy's of the latter.
     """
 
     region: Ints
@@ -71,6 +74,9 @@ class Judged:
     fsd: float
     deviation: float
     units: int
+    predicted: dict[str, float]
+    released: dict[str, float]
+    assesspy: dict[str, float]
 
 
 def judge_seed(frame: pd.DataFrame, regions: Ints, *, epsilon: float, seed: int) -> Judged:
@@ -168,6 +174,9 @@ def _judge(
         fsd=float(np.sqrt((model.fsd(*about, estimate=estimate) ** 2).mean())),
         deviation=float(error.std()),
         units=len(residuals),
+        predicted=ratio_measures.measured(prices, value(prediction)),
+        released=ratio_measures.measured(prices, value(estimate)),
+        assesspy=ratio_measures.of_assesspy(prices, value(estimate)),
     )
 
 
@@ -200,6 +209,11 @@ def summarise(found: list[Judged]) -> dict[str, Any]:
         "fsd": float(np.mean([each.fsd for each in found])),
         "deviation": float(np.mean([each.deviation for each in found])),
         "units": float(np.mean([each.units for each in found])),
+        "measures": ratio_measures.rows(
+            [each.predicted for each in found],
+            [each.released for each in found],
+            [each.assesspy for each in found],
+        ),
     }
 
 
@@ -256,6 +270,7 @@ def rows() -> list[dict[str, Any]]:
             "bar": "<= 0.05",
             "holds": found["gap"] <= 0.05,
         },
+        *found["measures"],
     ]
 
 
@@ -273,6 +288,9 @@ def main() -> None:
             print("decile: stated, observed")
             for stated, seen in value:
                 print(f"  {stated:.3f} {seen:.3f} {seen - stated:+.3f}")
+        elif name == "measures":
+            for row in value:
+                print(f"{row['name']}: {row['value']:.4f} ({row['unit']}; {row['peer']})")
         else:
             print(f"{name:14} {value}")
 
