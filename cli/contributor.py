@@ -135,7 +135,7 @@ def claim(
             hint=f"covalue audit {task} recomputes the scores; covalue contributor challenge "
             "disputes them while the window is open",
         )
-    if found.claimed_wei >= found.amount_wei:
+    if found.claimed:
         raise ChainError(
             f"the payout of task {task}, {found.amount_wei / 10**18:g} COVAL, is claimed already",
             hint="nothing more is due; a payout is paid once",

@@ -39,6 +39,7 @@ _HINTS = {
     "QuorumNotReached": "More of the roster must co-sign.",
     "TaskNotFinalised": "Only a task that is final can be released; its windows must have passed.",
     "NothingToClaim": "All that was due has been paid.",
+    "AlreadyClaimed": "Nothing more is due; a payout is paid once.",
     "InvalidProof": (
         "The payout root of the task holds no such amount for this account. "
         '"covalue contributor claim TASK" finds amount and proof in the published score report.'

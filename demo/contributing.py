@@ -129,6 +129,8 @@ def claim_all(
         found = find_claim(dao, store, task_id=task_id, account=player.address)
         if found is not None:
             send(dao, player, claim_call(dao, found))
-    return {
-        player.address: dao.distributor.claimed_of(task_id, player.address) for player in players
-    }
+    paid = dao.distributor.events(
+        "Claimed", from_block=dao.deployment.block, where={"taskId": task_id}
+    )
+    claimed = {each.arguments["account"]: int(each.arguments["amount"]) for each in paid}
+    return {player.address: claimed.get(player.address, 0) for player in players}

@@ -19,7 +19,8 @@ from dao.keystore import BlsKey
 from dao.messages import pop_message
 from dao.records import ScoreReport
 from dao.store import Store
-from rewards.merkle import Leaf, proof
+from rewards.merkle import proof
+from rounds.settle import payout_leaves
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ class Claim:
     task_id: int
     account: str
     amount_wei: int
+    place: int
     proof: tuple[str, ...]
-    claimed_wei: int
+    claimed: bool
 
 
 def find_claim(contracts: Contracts, store: Store, *, task_id: int, account: str) -> Claim | None:
@@ -104,23 +106,26 @@ def find_claim(contracts: Contracts, store: Store, *, task_id: int, account: str
             hint="payouts can be claimed once it is finalised",
         )
     report = ScoreReport.parse(store.get(of_digest(digest)))
-    leaves = tuple(
-        Leaf(task_id=task_id, account=each.contributor, amount=each.payout_wei)
-        for each in report.results
-        if each.payout_wei > 0
+    leaves = payout_leaves(
+        task_id,
+        [each.contributor for each in report.results],
+        [each.payout_wei for each in report.results],
     )
     for index, leaf in enumerate(leaves):
-        if leaf.account == account:
+        if leaf.account == account and leaf.place is not None:
             return Claim(
                 task_id=task_id,
                 account=account,
                 amount_wei=leaf.amount,
+                place=leaf.place,
                 proof=proof(leaves, index),
-                claimed_wei=contracts.distributor.claimed_of(task_id, account),
+                claimed=contracts.distributor.is_claimed(task_id, place=leaf.place),
             )
     return None
 
 
 def claim_call(contracts: Contracts, claim: Claim) -> Call:
     """Pay out a claim."""
-    return contracts.distributor.claim(claim.task_id, claim.account, claim.amount_wei, claim.proof)
+    return contracts.distributor.claim(
+        claim.task_id, claim.account, claim.amount_wei, place=claim.place, proof=claim.proof
+    )

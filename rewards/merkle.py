@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Merkle trees of claims, byte for byte those of OpenZeppelin's StandardMerkleTree.
 
-A leaf is keccak256(keccak256(abi.encode(uint256 taskId, address account, uint256 amount))); leaves
+A leaf is keccak256(keccak256(abi.encode(uint256 taskId, address account, uint256 amount))), for
+payouts with a fourth word, the account's place in the roster: the chain remembers by it who was
+paid, many in one slot. Leaves
 are sorted by hash; a node is the keccak256 of its two children in ascending order, so a proof
 needs no directions. Hashing twice keeps a node from passing as a leaf.
 """
@@ -20,24 +22,30 @@ EMPTY_ROOT = "0x" + "00" * 32
 
 
 class Leaf(NamedTuple):
-    """One claim: `account` (lower-case 0x address) may take `amount` of task `task_id`."""
+    """One claim: `account` (lower-case 0x address) may take `amount` of task `task_id`. A payout
+    names its place in the roster, 0 to 255; a share names none."""
 
     task_id: int
     account: str
     amount: int
+    place: int | None = None
 
 
 def leaf_hash(leaf: Leaf) -> bytes:
-    """32 bytes. RecordError where a number is no uint256 or the account no address."""
+    """32 bytes. RecordError where a number is no uint256, the place no uint8, or the account no
+    address."""
     account = leaf.account.removeprefix("0x")
     fits = 0 <= leaf.task_id < 1 << 256 and 0 <= leaf.amount < 1 << 256
+    fits = fits and (leaf.place is None or 0 <= leaf.place < 256)
     if not fits or len(account) != 40 or len(leaf.account) != 42:
-        raise RecordError(f"{leaf} is not a claim: expected uint256, address, uint256")
+        raise RecordError(f"{leaf} is not a claim: expected uint256, address, uint256, uint8")
     words = (
         leaf.task_id.to_bytes(32, "big")
         + bytes.fromhex(account).rjust(32, b"\x00")
         + leaf.amount.to_bytes(32, "big")
     )
+    if leaf.place is not None:
+        words += leaf.place.to_bytes(32, "big")
     return keccak(keccak(words))
 
 

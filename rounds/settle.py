@@ -119,8 +119,8 @@ def settle(
         results=results,
         epsilon_step_micro=0 if task.policy.sampling is None else SAMPLED_STEP_MICRO,
         payout_total_wei=sum(payouts),
-        payout_leaves=_leaves(task_id, roster, payouts),
-        share_leaves=_leaves(task_id, roster, shares),
+        payout_leaves=payout_leaves(task_id, roster, payouts),
+        share_leaves=_share_leaves(task_id, roster, shares),
     )
 
 
@@ -254,10 +254,23 @@ def _as_recorded(
     return found
 
 
-def _leaves(task_id: int, roster: Sequence[str], amounts: Sequence[int]) -> tuple[Leaf, ...]:
+def payout_leaves(
+    task_id: int, roster: Sequence[str], payouts_wei: Sequence[int]
+) -> tuple[Leaf, ...]:
+    """Claims on the budget, in roster order, of those who are paid at all."""
+    return tuple(
+        Leaf(task_id=task_id, account=address, amount=amount, place=place)
+        for place, (address, amount) in enumerate(zip(roster, payouts_wei, strict=True))
+        if amount > 0
+    )
+
+
+def _share_leaves(
+    task_id: int, roster: Sequence[str], shares_wad: Sequence[int]
+) -> tuple[Leaf, ...]:
     return tuple(
         Leaf(task_id=task_id, account=address, amount=amount)
-        for address, amount in zip(roster, amounts, strict=True)
+        for address, amount in zip(roster, shares_wad, strict=True)
         if amount > 0
     )
 

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {DeployerLink} from "./DeployerLink.sol";
+import {ICovalueToken} from "./interfaces/ICovalueToken.sol";
 import {IRewardDistributor} from "./interfaces/IRewardDistributor.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
@@ -11,21 +12,31 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 contract RewardDistributor is IRewardDistributor, DeployerLink {
     using SafeERC20 for IERC20;
 
+    /// @dev A claim writes one slot as long as the place is below `NEAR`: its bit lies beside the sums.
     struct Pot {
         bytes32 root;
-        uint256 funded;
-        uint256 paid;
-        bool open;
+        uint96 funded;
+        uint96 paid;
+        uint64 nearClaimed;
+        uint256 farClaimed;
     }
+
+    /// @dev In the root's place until the task has ended; no tree has this root.
+    bytes32 private constant RESERVED = bytes32(uint256(1));
+    uint256 private constant NEAR = 64;
 
     /// @notice COVAL.
     IERC20 public immutable token;
     address public taskLedger;
     mapping(uint256 taskId => Pot) private _pots;
-    mapping(uint256 taskId => mapping(address account => uint256 amount)) private _claimed;
 
     constructor(IERC20 token_, address deployer_) DeployerLink(deployer_) {
         token = token_;
+    }
+
+    modifier onlyTaskLedger() {
+        if (msg.sender != taskLedger) revert NotTaskLedger(msg.sender, taskLedger);
+        _;
     }
 
     /// @inheritdoc IRewardDistributor
@@ -36,49 +47,75 @@ contract RewardDistributor is IRewardDistributor, DeployerLink {
     }
 
     /// @inheritdoc IRewardDistributor
-    function fund(uint256 taskId, bytes32 root, uint256 total) external {
-        if (msg.sender != taskLedger) revert NotTaskLedger(msg.sender, taskLedger);
+    function reserve(uint256 taskId, uint96 budget) external onlyTaskLedger {
         Pot storage pot = _pots[taskId];
-        if (pot.open) revert AlreadyFunded(taskId);
-        (pot.root, pot.funded, pot.open) = (root, total, true);
-        emit Funded(taskId, root, total);
-        token.safeTransferFrom(msg.sender, address(this), total);
+        if (pot.root != 0) revert AlreadyReserved(taskId);
+        (pot.root, pot.funded) = (RESERVED, budget);
+        emit Reserved(taskId, budget);
     }
 
     /// @inheritdoc IRewardDistributor
-    function claim(uint256 taskId, address account, uint256 amount, bytes32[] calldata proof)
-        external
-    {
+    function fund(uint256 taskId, bytes32 root, uint96 total) external onlyTaskLedger {
         Pot storage pot = _pots[taskId];
-        if (!pot.open) revert NotFunded(taskId);
-        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount))));
-        if (!MerkleProof.verifyCalldata(proof, pot.root, leaf)) {
-            revert InvalidProof(taskId, account, amount);
+        if (pot.root != RESERVED) revert NotReserved(taskId);
+        uint256 unpaid = pot.funded - total;
+        pot.root = root;
+        emit Funded(taskId, root, total);
+        if (unpaid == 0) return;
+        pot.funded = total;
+        ICovalueToken(address(token)).burn(unpaid);
+    }
+
+    /// @inheritdoc IRewardDistributor
+    function claim(
+        uint256 taskId,
+        address account,
+        uint256 amount,
+        uint8 place,
+        bytes32[] calldata proof
+    ) external {
+        Pot storage pot = _pots[taskId];
+        bytes32 root = pot.root;
+        if (root == 0 || root == RESERVED) revert NotFunded(taskId);
+        bytes32 leaf =
+            keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount, place))));
+        if (!MerkleProof.verifyCalldata(proof, root, leaf)) {
+            revert InvalidProof(taskId, account, amount, place);
         }
-        uint256 before = _claimed[taskId][account];
-        if (amount <= before) revert NothingToClaim(taskId, account, amount);
-        uint256 due = amount - before;
+        uint256 bit = 1 << place;
+        uint256 claimed = place < NEAR ? pot.nearClaimed : pot.farClaimed;
+        if (claimed & bit != 0) revert AlreadyClaimed(taskId, account, place);
         uint256 left = pot.funded - pot.paid;
-        if (due > left) revert FundsExceeded(taskId, due, left);
-        _claimed[taskId][account] = amount;
-        pot.paid += due;
-        emit Claimed(taskId, account, due);
-        token.safeTransfer(account, due);
+        if (amount > left) revert FundsExceeded(taskId, amount, left);
+        if (place < NEAR) pot.nearClaimed = uint64(claimed | bit);
+        else pot.farClaimed = claimed | bit;
+        pot.paid += uint96(amount);
+        emit Claimed(taskId, account, amount);
+        token.safeTransfer(account, amount);
     }
 
     /// @inheritdoc IRewardDistributor
     function rootOf(uint256 taskId) external view returns (bytes32) {
-        return _pots[taskId].root;
+        bytes32 root = _pots[taskId].root;
+        return root == RESERVED ? bytes32(0) : root;
     }
 
     /// @inheritdoc IRewardDistributor
     function fundedOf(uint256 taskId) external view returns (uint256 funded, uint256 paid) {
         Pot storage pot = _pots[taskId];
-        return (pot.funded, pot.paid);
+        return pot.root == RESERVED ? (0, 0) : (uint256(pot.funded), uint256(pot.paid));
     }
 
     /// @inheritdoc IRewardDistributor
-    function claimedOf(uint256 taskId, address account) external view returns (uint256) {
-        return _claimed[taskId][account];
+    function reservedOf(uint256 taskId) external view returns (uint256) {
+        Pot storage pot = _pots[taskId];
+        return pot.root == RESERVED ? pot.funded : 0;
+    }
+
+    /// @inheritdoc IRewardDistributor
+    function isClaimed(uint256 taskId, uint8 place) external view returns (bool) {
+        Pot storage pot = _pots[taskId];
+        uint256 claimed = place < NEAR ? pot.nearClaimed : pot.farClaimed;
+        return claimed & (1 << place) != 0;
     }
 }

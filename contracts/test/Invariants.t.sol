@@ -109,9 +109,7 @@ contract InvariantsTest is ForgeTest {
     /// @dev The ledger holds what it owes and not one wei more: no money is trapped, none is missing.
     function _ledgerHoldsExactlyWhatItOwes() private view {
         vm.assertEq(
-            token.balanceOf(address(ledger)),
-            handler.budgets() + handler.bonds() + handler.owed(),
-            "ledger balance"
+            token.balanceOf(address(ledger)), handler.bonds() + handler.owed(), "ledger balance"
         );
     }
 
@@ -120,14 +118,17 @@ contract InvariantsTest is ForgeTest {
         vm.assertLe(handler.claimed(), handler.funded(), "claims");
         vm.assertEq(
             token.balanceOf(address(distributor)),
-            handler.funded() - handler.claimed(),
+            handler.budgets() + handler.funded() - handler.claimed(),
             "distributor balance"
         );
+        uint256 reserved = 0;
         for (uint256 taskId = 1; taskId <= ledger.taskCount(); ++taskId) {
+            reserved += distributor.reservedOf(taskId);
             (uint256 funded, uint256 paid) = distributor.fundedOf(taskId);
             vm.assertLe(paid, funded, "paid of a task");
             vm.assertLe(funded, ledger.termsOf(taskId).budget, "funded of a task");
         }
+        vm.assertEq(reserved, handler.budgets(), "reserved");
     }
 
     function _registryHoldsTheStakes() private view {

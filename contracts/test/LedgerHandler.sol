@@ -203,9 +203,9 @@ contract LedgerHandler is CovalueFixture {
         uint256 i = memberSeed % MEMBERS;
         if (taskId == 0) return;
         uint256 amount = _payouts[taskId][i];
-        if (amount == distributor.claimedOf(taskId, _member(i))) return;
+        if (distributor.isClaimed(taskId, uint8(i)) || distributor.rootOf(taskId) == 0) return;
         bytes32[] memory proof = MerkleTree.proof(_leaves(taskId), i);
-        distributor.claim(taskId, _member(i), amount, proof);
+        distributor.claim(taskId, _member(i), amount, uint8(i), proof);
         claimed += amount;
     }
 
@@ -298,7 +298,7 @@ contract LedgerHandler is CovalueFixture {
         leaves = new bytes32[](MEMBERS);
         for (uint256 i = 0; i < MEMBERS; ++i) {
             leaves[i] = keccak256(
-                bytes.concat(keccak256(abi.encode(taskId, _member(i), _payouts[taskId][i])))
+                bytes.concat(keccak256(abi.encode(taskId, _member(i), _payouts[taskId][i], i)))
             );
         }
     }

@@ -52,29 +52,30 @@ contract SymbolicTest is ForgeTest {
         );
     }
 
-    function _leaf(uint256 taskId, address account, uint256 amount) private pure returns (bytes32) {
-        return keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount))));
+    function _leaf(address account, uint256 amount, uint8 place) private pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(1, account, amount, place))));
     }
 
-    function _claim(address account, uint256 amount) private returns (bool ok) {
+    function _claim(address account, uint256 amount, uint8 place) private returns (bool ok) {
         (ok,) = address(distributor)
-            .call(abi.encodeCall(distributor.claim, (1, account, amount, new bytes32[](0))));
+            .call(abi.encodeCall(distributor.claim, (1, account, amount, place, new bytes32[](0))));
     }
 
-    /// @dev Promise 8, for any account, amount and fund: paid once, and never beyond the fund.
+    /// @dev Promise 8, for any account, amount, place and fund: paid once, and never beyond the fund.
     function check_promise_8_claimPaysOnceAndWithinTheFund(
         address account,
         uint256 amount,
-        uint256 funded
+        uint8 place,
+        uint96 funded
     ) external {
         vm.assume(account != address(0) && account != address(distributor));
         vm.assume(account != address(this));
-        token.mint(address(this), funded);
-        token.approve(address(distributor), funded);
-        distributor.fund(1, _leaf(1, account, amount), funded);
-        bool first = _claim(account, amount);
-        assert(first == (amount != 0 && amount <= funded));
-        assert(!_claim(account, amount));
+        token.mint(address(distributor), funded);
+        distributor.reserve(1, funded);
+        distributor.fund(1, _leaf(account, amount, place), funded);
+        bool first = _claim(account, amount, place);
+        assert(first == (amount <= funded));
+        assert(!_claim(account, amount, place));
         assert(token.balanceOf(account) == (first ? amount : 0));
         assert(token.balanceOf(address(distributor)) == funded - (first ? amount : 0));
     }
@@ -83,14 +84,16 @@ contract SymbolicTest is ForgeTest {
     function check_promise_8_claimNeedsItsLeaf(
         address account,
         uint256 amount,
+        uint8 place,
         address claimer,
-        uint256 claimed
+        uint256 claimed,
+        uint8 claimedPlace
     ) external {
-        vm.assume(account != claimer || amount != claimed);
-        token.mint(address(this), 100 ether);
-        token.approve(address(distributor), 100 ether);
-        distributor.fund(1, _leaf(1, account, amount), 100 ether);
-        assert(!_claim(claimer, claimed));
+        vm.assume(account != claimer || amount != claimed || place != claimedPlace);
+        token.mint(address(distributor), 100 ether);
+        distributor.reserve(1, 100 ether);
+        distributor.fund(1, _leaf(account, amount, place), 100 ether);
+        assert(!_claim(claimer, claimed, claimedPlace));
     }
 
     /// @dev A payment is split without a rest, and no part is more than the payment. Eight bits: the

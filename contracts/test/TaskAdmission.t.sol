@@ -31,7 +31,8 @@ contract TaskAdmissionTest is CovalueFixture {
         ITaskTypes.Terms memory terms = _terms();
         vm.assertEq(_open(terms), 1);
         vm.assertEq(keccak256(abi.encode(ledger.termsOf(1))), keccak256(abi.encode(terms)));
-        vm.assertEq(token.balanceOf(address(ledger)), BUDGET);
+        vm.assertEq(token.balanceOf(address(distributor)), BUDGET);
+        vm.assertEq(distributor.reservedOf(1), BUDGET);
         vm.assertEq(ledger.taskIdOf(terms.taskDigest), 1);
         vm.assertEq(ledger.taskCount(), 1);
         ITaskTypes.Task memory task = ledger.taskOf(1);
@@ -89,6 +90,9 @@ contract TaskAdmissionTest is CovalueFixture {
         ITaskTypes.Terms memory terms = _terms();
         terms.coordinator = address(0);
         _expectInvalid(terms, "coordinator");
+        terms = _terms();
+        terms.budget = 1 << 96;
+        _expectInvalid(terms, "budget");
         terms = _terms();
         terms.rounds = 0;
         _expectInvalid(terms, "rounds");
@@ -177,7 +181,7 @@ contract TaskAdmissionTest is CovalueFixture {
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.UnknownPart.selector, 2, 2));
         ledger.postPartBond(taskId, 2);
         _postBonds(taskId);
-        vm.assertEq(token.balanceOf(address(ledger)), BUDGET + BOND + 2 * PART_BOND);
+        vm.assertEq(token.balanceOf(address(ledger)), BOND + 2 * PART_BOND);
         vm.assertTrue(ledger.taskOf(taskId).bondPosted);
         vm.assertTrue(ledger.partOf(taskId, 0).bonded);
         vm.prank(coordinator);

@@ -88,6 +88,7 @@ contract TaskDisputesTest is CovalueFixture {
         vm.assertEq(token.balanceOf(STRANGER), CHALLENGE_BOND + BOND / 2);
         vm.assertEq(token.totalSupply(), supply - BUDGET - (BOND - BOND / 2));
         vm.assertEq(token.balanceOf(address(ledger)), 0);
+        vm.assertEq(token.balanceOf(address(distributor)), 0);
         vm.assertEq(registry.contributorOf(_member(0)).locks, 0);
         _expectNoChallengeLeft(taskId);
     }
@@ -221,6 +222,7 @@ contract TaskDisputesTest is CovalueFixture {
         vm.assertEq(token.balanceOf(HOLDER_A), PART_BOND);
         vm.assertEq(token.balanceOf(HOLDER_B), PART_BOND);
         vm.assertEq(token.balanceOf(address(ledger)), 0);
+        vm.assertEq(token.balanceOf(address(distributor)), 0);
         vm.assertEq(registry.contributorOf(_member(0)).locks, 0);
         // What is committed stays.
         vm.assertEq(ledger.taskOf(taskId).lastRound, 5);
@@ -233,6 +235,7 @@ contract TaskDisputesTest is CovalueFixture {
         vm.warp(ledger.taskOf(taskId).deadline);
         ledger.abort(taskId);
         vm.assertEq(token.balanceOf(address(ledger)), 0);
+        vm.assertEq(token.balanceOf(address(distributor)), 0);
         vm.assertEq(registry.contributorOf(_member(0)).locks, 0);
         vm.expectRevert(
             abi.encodeWithSelector(ITaskTypes.WrongState.selector, taskId, ITaskTypes.State.Aborted)

@@ -21,13 +21,13 @@ function columns(rows, encoding) {
 const trees = SIZES.map((size) => {
   const accounts = Array.from({ length: size }, (_, i) => account(i));
   const amounts = accounts.map((_, i) => payout(i));
-  const payouts = accounts.map((address, i) => [TASK_ID, address, amounts[i]]);
+  const payouts = accounts.map((address, i) => [TASK_ID, address, amounts[i], i]);
   const allowed = accounts.map((address) => [address]);
   return {
     accounts,
     amounts: amounts.map(String),
     total: String(amounts.reduce((sum, amount) => sum + amount, 0n)),
-    payouts: columns(payouts, ["uint256", "address", "uint256"]),
+    payouts: columns(payouts, ["uint256", "address", "uint256", "uint256"]),
     allowed: columns(allowed, ["address"]),
   };
 });

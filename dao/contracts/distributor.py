@@ -24,9 +24,13 @@ class RewardDistributor(Linked):
         funded_wei, paid_wei = self._read("fundedOf", task_id, block=block)
         return funded_wei, paid_wei
 
-    def claimed_of(self, task_id: int, account: str, *, block: int | None = None) -> int:
-        """What an account was paid for a task, in wei."""
-        return int(self._read("claimedOf", task_id, account, block=block))
+    def reserved_of(self, task_id: int, *, block: int | None = None) -> int:
+        """What lies here for a task that has not ended, in wei."""
+        return int(self._read("reservedOf", task_id, block=block))
+
+    def is_claimed(self, task_id: int, *, place: int, block: int | None = None) -> bool:
+        """Whether the payout of a place in the roster was claimed."""
+        return bool(self._read("isClaimed", task_id, place, block=block))
 
     def task_ledger(self, *, block: int | None = None) -> str:
         address: str = self._read("taskLedger", block=block)
@@ -41,13 +45,16 @@ class RewardDistributor(Linked):
             "setTaskLedger", task_ledger, description="tell the distributor the task ledger"
         )
 
-    def claim(self, task_id: int, account: str, amount_wei: int, proof: Sequence[str]) -> Call:
-        """Pays the account `amount_wei` less what it was paid before."""
+    def claim(
+        self, task_id: int, account: str, amount_wei: int, *, place: int, proof: Sequence[str]
+    ) -> Call:
+        """Pays the account `amount_wei`, once; `place` is its place in the roster."""
         return self._call(
             "claim",
             task_id,
             account,
             amount_wei,
+            place,
             proof_bytes(proof),
             description=f"pay {account} its {amount_wei} wei for task {task_id}",
         )

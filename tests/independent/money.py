@@ -73,17 +73,19 @@ def parts_of(whole: int, scores: Sequence[int], least: Sequence[int]) -> list[in
     return [whole * each // total if total else 0 for each in paid]
 
 
-def merkle_root(task_id: int, amounts: dict[str, int]) -> str:
-    """Root over (task, account, amount) of those with an amount, as StandardMerkleTree makes it."""
+def merkle_root(task_id: int, amounts: dict[str, int], *, places: bool) -> str:
+    """Root over (task, account, amount), with places over (task, account, amount, place in the
+    roster), of those with an amount, as StandardMerkleTree makes it. Amounts in roster order."""
     leaves = sorted(
         keccak(
             keccak(
                 task_id.to_bytes(32, "big")
                 + bytes.fromhex(account[2:]).rjust(32, b"\0")
                 + amount.to_bytes(32, "big")
+                + (place.to_bytes(32, "big") if places else b"")
             )
         )
-        for account, amount in amounts.items()
+        for place, (account, amount) in enumerate(amounts.items())
         if amount > 0
     )
     if not leaves:

@@ -132,9 +132,9 @@ def _results(walk: Walk, task: Any, report: Any) -> None:
             must(result[name] == value, f"{place}[{at}].{name}", detail)
     paid = dict(zip(walk.accounts, payouts, strict=True))
     roots = {
-        "payout_root": money.merkle_root(chain.task_id, paid),
+        "payout_root": money.merkle_root(chain.task_id, paid, places=True),
         "share_root": money.merkle_root(
-            chain.task_id, dict(zip(walk.accounts, shares, strict=True))
+            chain.task_id, dict(zip(walk.accounts, shares, strict=True)), places=False
         ),
         "payout_total_wei": str(sum(payouts)),
     }

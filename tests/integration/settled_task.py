@@ -27,8 +27,8 @@ SHARES = (5, 3, 2, 0)
 
 def leaves(job: Job) -> list[Leaf]:
     return [
-        Leaf(job.task_id, address(index), amount * COVAL)
-        for index, amount in zip(CONTRIBUTORS, PAYOUTS, strict=True)
+        Leaf(job.task_id, address(index), amount * COVAL, place)
+        for place, (index, amount) in enumerate(zip(CONTRIBUTORS, PAYOUTS, strict=True))
         if amount
     ]
 

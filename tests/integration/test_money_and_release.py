@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from chain_world import (
     BOND,
@@ -31,6 +33,7 @@ from settled_task import (
     share_leaves,
 )
 
+from dao.chain import Call
 from dao.contracts.model_registry import ReleaseStatus
 from dao.contracts.task_types import TaskState
 from dao.contracts.token import DevStablecoin
@@ -75,7 +78,8 @@ def test_from_vote_to_claims(job: Job) -> None:
     for place, leaf in enumerate(leaves(job)):
         before = dao.token.balance_of(leaf.account)
         way = proof(leaves(job), place)
-        job.send(STRANGER, dao.distributor.claim(job.task_id, leaf.account, leaf.amount, way))
+        call = dao.distributor.claim(job.task_id, leaf.account, leaf.amount, place=place, proof=way)
+        job.send(STRANGER, call)
         assert dao.token.balance_of(leaf.account) == before + leaf.amount
     assert dao.distributor.funded_of(job.task_id) == (paid, paid)
     assert dao.registry.contributor_of(address(10)).locked_stake_wei == 0
@@ -85,20 +89,29 @@ def test_from_vote_to_claims(job: Job) -> None:
 def test_promise_8_claims_are_paid_once_and_proved(job: Job) -> None:
     """Twice, with a false proof, for more than the share."""
     finalised(job)
-    claim, mine = job.dao.distributor.claim, leaves(job)[0]
-    way = proof(leaves(job), 0)
+    mine, way = leaves(job)[0], proof(leaves(job), 0)
+
+    def claim(
+        task_id: int, account: str, amount: int, way: Sequence[str], *, place: int = 0
+    ) -> Call:
+        return job.dao.distributor.claim(task_id, account, amount, place=place, proof=way)
+
     more = claim(job.task_id, mine.account, mine.amount + 1, way)
     assert refused(job, CONTRIBUTORS[0], more) == "InvalidProof"
     other = claim(job.task_id, address(STRANGER), mine.amount, way)
     assert refused(job, STRANGER, other) == "InvalidProof"
     false = claim(job.task_id, mine.account, mine.amount, proof(leaves(job), 1))
     assert refused(job, CONTRIBUTORS[0], false) == "InvalidProof"
+    elsewhere = claim(job.task_id, mine.account, mine.amount, way, place=1)
+    assert refused(job, CONTRIBUTORS[0], elsewhere) == "InvalidProof"
     unfunded = claim(job.task_id + 1, mine.account, mine.amount, way)
     assert refused(job, CONTRIBUTORS[0], unfunded) == "NotFunded"
     good = claim(job.task_id, mine.account, mine.amount, way)
     job.send(CONTRIBUTORS[0], good)
-    assert refused(job, CONTRIBUTORS[0], good) == "NothingToClaim"
-    assert job.dao.distributor.claimed_of(job.task_id, mine.account) == mine.amount
+    assert refused(job, CONTRIBUTORS[0], good) == "AlreadyClaimed"
+    assert job.dao.distributor.is_claimed(job.task_id, place=0)
+    assert not job.dao.distributor.is_claimed(job.task_id, place=1)
+    assert job.dao.token.balance_of(mine.account) == mine.amount
 
 
 def test_stakes_leave_only_after_the_cooldown(job: Job) -> None:

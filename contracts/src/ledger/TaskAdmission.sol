@@ -29,7 +29,8 @@ abstract contract TaskAdmission is TaskStore {
         run.openedAt = uint64(block.timestamp);
         run.deadline = terms.deadline;
         emit TaskOpened(taskId, terms.taskDigest, terms.coordinator, terms.taskCid, terms.budget);
-        ICovalueToken(address(token)).mint(address(this), terms.budget);
+        distributor.reserve(taskId, uint96(terms.budget));
+        ICovalueToken(address(token)).mint(address(distributor), terms.budget);
     }
 
     /// @inheritdoc ITaskLedger
@@ -128,6 +129,7 @@ abstract contract TaskAdmission is TaskStore {
         if (terms.taskDigest == 0) revert ZeroDigest();
         _requireCid(terms.taskCid);
         _within("coordinator", uint160(terms.coordinator), 1, type(uint160).max);
+        _within("budget", terms.budget, 0, type(uint96).max);
         _within("rounds", terms.rounds, 1, type(uint32).max);
         _within("checkpointLength", terms.checkpointLength, 1, terms.rounds);
         _within("maxContributors", terms.maxContributors, 1, MAX_ROSTER);

@@ -140,6 +140,6 @@ abstract contract TaskDisputes is TaskProgress {
         for (uint256 i = 0; i < terms.parts.length; ++i) {
             _payTo(terms.parts[i].holder, _releasePartBond(taskId, run.parts[i]));
         }
-        _burn(terms.budget);
+        distributor.fund(taskId, 0, 0);
     }
 }

@@ -109,9 +109,8 @@ abstract contract TaskProgress is TaskAdmission {
         uint256 unpaid = terms.budget - paid;
         emit Finalised(taskId, paid, unpaid);
         _payTo(terms.coordinator, _releaseBond(taskId, run));
-        _burn(unpaid);
-        token.approve(address(distributor), paid);
-        distributor.fund(taskId, run.report.payoutRoot, paid);
+        // At most the budget, which fits.
+        distributor.fund(taskId, run.report.payoutRoot, uint96(paid));
     }
 
     /// @dev The next stretch is determined by the terms; only its digests are the caller's.

@@ -28,13 +28,8 @@ def test_every_hint_belongs_to_an_error_of_the_contracts() -> None:
     [
         ("QuorumNotReached", (2, 4, 6667), "signed 2, roster size 4", "must co-sign"),
         ("TaskNotFinalised", (3,), "task id 3", "final"),
-        (
-            "NothingToClaim",
-            (3, ACCOUNT, 5),
-            f"task id 3, account {ACCOUNT}",
-            "paid",
-        ),
-        ("InvalidProof", (3, ACCOUNT, 5), "task id or release number 3", "contributor claim"),
+        ("AlreadyClaimed", (3, ACCOUNT, 5), f"task id 3, account {ACCOUNT}", "paid once"),
+        ("InvalidProof", (3, ACCOUNT, 5, 2), "amount 5, place 2", "contributor claim"),
         ("FundsExceeded", (3, 9, 5), "due 9, left 5", "disagree"),
         ("NotFunded", (3,), "task id 3", "finalised"),
         ("WrongState", (3, 2), "state running", "covalue coordinator status"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dao.errors import RecordError
 from rewards.merkle import EMPTY_ROOT, Leaf, leaf_hash, proof, tree_root, verify
 
+ROOT = Path(__file__).resolve().parents[3]
 VECTORS = json.loads(Path(__file__).with_name("merkle_vectors.json").read_text())["trees"]
 
 LEAVES = st.lists(
@@ -23,6 +24,7 @@ LEAVES = st.lists(
         task_id=st.integers(0, 2**256 - 1),
         account=st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex()),
         amount=st.integers(0, 2**256 - 1),
+        place=st.none() | st.integers(0, 255),
     ),
     min_size=1,
     max_size=20,
@@ -37,6 +39,21 @@ def test_roots_and_proofs_are_openzeppelins(vector) -> None:
     for index, way in enumerate(vector["proofs"]):
         assert list(proof(leaves, index)) == way
         assert verify(vector["root"], leaves[index], way)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_payouts_with_places_are_openzeppelins(number: int) -> None:
+    """The trees against which the contract is tested."""
+    vectors = json.loads((ROOT / "contracts/test/merkle.json").read_text())
+    tree = vectors["trees"][number]
+    rows = zip(tree["accounts"], tree["amounts"], strict=True)
+    leaves = [
+        Leaf(int(vectors["taskId"]), account, int(amount), place)
+        for place, (account, amount) in enumerate(rows)
+    ]
+    assert tree_root(leaves) == tree["payouts"]["root"]
+    for index, way in enumerate(tree["payouts"]["proofs"]):
+        assert list(proof(leaves, index)) == way
 
 
 @given(LEAVES)
@@ -55,14 +72,18 @@ def test_a_changed_claim_is_not_proved(leaves: list[Leaf]) -> None:
         first._replace(amount=first.amount ^ 1),
         first._replace(task_id=first.task_id ^ 1),
         first._replace(account="0x" + f"{int(first.account, 16) ^ 1:040x}"),
+        first._replace(place=0 if first.place is None else first.place ^ 1),
     ):
         assert not verify(root, other, way)
 
 
 def test_a_leaf_is_the_double_hash_of_the_abi_encoding() -> None:
     leaf = Leaf(3, "0x" + "ab" * 20, 5)
-    encoded = encode(["uint256", "address", "uint256"], list(leaf))
+    encoded = encode(["uint256", "address", "uint256"], list(leaf[:3]))
     assert leaf_hash(leaf) == keccak(keccak(encoded))
+    payout = leaf._replace(place=200)
+    encoded = encode(["uint256", "address", "uint256", "uint256"], list(payout))
+    assert leaf_hash(payout) == keccak(keccak(encoded))
 
 
 def test_nobody_has_a_claim_on_the_empty_root() -> None:
@@ -76,6 +97,7 @@ def test_nobody_has_a_claim_on_the_empty_root() -> None:
         Leaf(-1, "0x" + "00" * 20, 0),
         Leaf(0, "0x" + "00" * 19, 0),
         Leaf(0, "0x" + "00" * 20, 1 << 256),
+        Leaf(0, "0x" + "00" * 20, 1, 256),
     ],
 )
 def test_what_is_no_claim_is_refused(leaf: Leaf) -> None:

@@ -96,8 +96,8 @@ def test_scores_add_up_and_pass_noise_in_their_own_name_to_be_paid() -> None:
     ]
     assert settled.payout_total_wei == sum(each.payout_wei for each in settled.results) <= budget
     assert sum(each.share_wad for each in settled.results) <= 10**18
-    assert [leaf.account for leaf in settled.payout_leaves] == [
-        WORLD.addresses[i] for i, each in enumerate(paid) if each
+    assert [(leaf.account, leaf.place) for leaf in settled.payout_leaves] == [
+        (WORLD.addresses[i], i) for i, each in enumerate(paid) if each
     ]
     for index, leaf in enumerate(settled.payout_leaves):
         assert verify(settled.payout_root, leaf, proof(settled.payout_leaves, index))
