@@ -7,17 +7,22 @@ import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @title Revenue of released models; documented in IRevenueShare
-contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuard {
+contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
+    using SafeCast for uint256;
 
+    /// @dev Task and share root are the release's, kept from the first booking on for claims to read.
     struct Pool {
-        uint256 earned;
-        uint256 paid;
+        bytes32 shareRoot;
+        uint32 taskId;
+        uint112 earned;
+        uint112 paid;
         uint256 coordinatorBalance;
     }
 
@@ -93,20 +98,20 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuard {
         bytes32[] calldata proof
     ) external nonReentrant {
         _sync();
-        IModelRegistry.Release memory release = modelRegistry.releaseOf(releaseNumber);
-        if (release.number == 0) revert UnknownRelease(releaseNumber);
+        Pool storage pool = _pools[releaseNumber];
+        if (pool.shareRoot == 0) revert NothingToClaim();
         bytes32 leaf =
-            keccak256(bytes.concat(keccak256(abi.encode(release.taskId, account, shareWad))));
-        if (!MerkleProof.verifyCalldata(proof, release.shareRoot, leaf)) {
+            keccak256(bytes.concat(keccak256(abi.encode(pool.taskId, account, shareWad))));
+        if (!MerkleProof.verifyCalldata(proof, pool.shareRoot, leaf)) {
             revert InvalidProof(releaseNumber, account, shareWad);
         }
-        Pool storage pool = _pools[releaseNumber];
         uint256 due = _dueDown(pool.earned, shareWad, _claimed[releaseNumber][account]);
         if (due == 0) revert NothingToClaim();
         uint256 left = pool.earned - pool.paid;
         if (due > left) revert PoolExceeded(releaseNumber, due, left);
         _claimed[releaseNumber][account] += due;
-        pool.paid += due;
+        // At most what was earned, which fits.
+        pool.paid += uint112(due);
         emit Claimed(releaseNumber, account, due);
         _send(account, due);
     }
@@ -124,11 +129,11 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuard {
     /// @inheritdoc IRevenueShare
     function withdrawCoordinator(uint256 releaseNumber) external nonReentrant {
         _sync();
-        uint256 taskId = modelRegistry.releaseOf(releaseNumber).taskId;
-        uint256 amount = _pools[releaseNumber].coordinatorBalance;
+        Pool storage pool = _pools[releaseNumber];
+        uint256 amount = pool.coordinatorBalance;
         if (amount == 0) revert NothingToClaim();
-        _pools[releaseNumber].coordinatorBalance = 0;
-        address coordinator = taskLedger.taskOf(taskId).coordinator;
+        pool.coordinatorBalance = 0;
+        address coordinator = taskLedger.taskOf(pool.taskId).coordinator;
         emit CoordinatorWithdrawn(releaseNumber, coordinator, amount);
         _send(coordinator, amount);
     }
@@ -172,8 +177,9 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuard {
 
     function _sync() private {
         uint256 unbooked = asset.balanceOf(address(this)) - bookedBalance;
+        if (unbooked == 0) return;
         uint256 currentNumber = modelRegistry.releaseCount();
-        if (unbooked != 0 && currentNumber != 0) _book(currentNumber, unbooked);
+        if (currentNumber != 0) _book(currentNumber, unbooked);
     }
 
     function _book(uint256 releaseNumber, uint256 amount) private {
@@ -181,8 +187,12 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuard {
         bookedBalance += amount;
         treasuryBalance += toTreasury;
         Pool storage pool = _pools[releaseNumber];
+        if (pool.shareRoot == 0) {
+            IModelRegistry.Release memory release = modelRegistry.releaseOf(releaseNumber);
+            (pool.shareRoot, pool.taskId) = (release.shareRoot, release.taskId.toUint32());
+        }
         pool.coordinatorBalance += toCoordinator;
-        pool.earned += toContributors;
+        pool.earned += toContributors.toUint112();
         emit Booked(releaseNumber, toTreasury, toCoordinator, toContributors);
     }
 

@@ -9,7 +9,7 @@ import {CovalueFixture} from "./CovalueFixture.sol";
 import {MerkleTree} from "./MerkleTree.sol";
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /// @dev Calls back before it moves anything, when what it sent is still counted as here.
 contract CallbackToken is ERC20("Callback", "CALL") {
@@ -188,14 +188,18 @@ contract AttacksTest is CovalueFixture {
         revenue.claim(1, _member(0), WAD / 2, proof);
         // Booking within the transfer would count what leaves as what came in.
         vm.assertFalse(asset.succeeded());
-        vm.assertTrue(asset.refusal() == ReentrancyGuard.ReentrancyGuardReentrantCall.selector);
+        vm.assertTrue(
+            asset.refusal() == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector
+        );
         vm.assertEq(revenue.bookedBalance(), 1000 - 425);
         vm.assertEq(asset.balanceOf(address(revenue)), 1000 - 425);
         asset.callBack(
             address(revenue), abi.encodeCall(revenue.claim, (1, _member(0), WAD / 2, proof))
         );
         revenue.withdrawTreasury();
-        vm.assertTrue(asset.refusal() == ReentrancyGuard.ReentrancyGuardReentrantCall.selector);
+        vm.assertTrue(
+            asset.refusal() == ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector
+        );
     }
 
     function test_revenue_aTokenThatReturnsNothing() external {

@@ -56,7 +56,7 @@ contract RevenueShareTest is CovalueFixture {
         }
         ITaskTypes.FinalReport memory report = _report();
         report.shareRoot = MerkleTree.root(leaves);
-        _close(taskId, report, ALL);
+        _close(taskId, report, (1 << ledger.taskOf(taskId).rosterSize) - 1);
         vm.warp(ledger.taskOf(taskId).challengeDeadline + 1);
         ledger.finalise(taskId);
         uint256 next = models.releaseCount() + 1;
@@ -120,8 +120,35 @@ contract RevenueShareTest is CovalueFixture {
             abi.encodeWithSelector(IRevenueShare.InvalidProof.selector, 1, STRANGER, WAD / 2)
         );
         revenue.claim(1, STRANGER, WAD / 2, proof);
-        vm.expectRevert(abi.encodeWithSelector(IRevenueShare.UnknownRelease.selector, 2));
+        vm.expectRevert(IRevenueShare.NothingToClaim.selector);
         revenue.claim(2, _member(0), WAD / 2, proof);
+    }
+
+    function test_claim_sharesAreThoseOfTheRelease() external {
+        _releaseWith(_halves());
+        _pay(1, 1000);
+        bytes32[] memory first = MerkleTree.proof(leaves, 0);
+        ITaskTypes.Terms memory terms = _terms();
+        (terms.taskDigest, terms.parts) = ("second", new ITaskTypes.Part[](0));
+        (terms.rounds, terms.checkpointLength) = (1, 1);
+        (terms.minContributors, terms.coordinatorBond) = (1, 0);
+        taskId = _open(terms);
+        _join(taskId, 0);
+        vm.prank(coordinator);
+        ledger.start(taskId);
+        _commit(taskId, _checkpoint(0, 1, 1), 1);
+        uint256[] memory sharesWad = new uint256[](1);
+        sharesWad[0] = WAD / 10;
+        _releaseWith(sharesWad);
+        _pay(2, 1000);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRevenueShare.InvalidProof.selector, 2, _member(0), WAD / 2)
+        );
+        revenue.claim(2, _member(0), WAD / 2, first);
+        _claim(2, 0, WAD / 10);
+        vm.assertEq(dollar.balanceOf(_member(0)), 85);
+        revenue.claim(1, _member(0), WAD / 2, first);
+        vm.assertEq(dollar.balanceOf(_member(0)), 85 + 425);
     }
 
     function test_plainTransfers_belongToTheReleaseOfTheirTime() external {

@@ -182,6 +182,8 @@ contract RewardDistributorTest is ForgeTest {
         vm.assertEq(token.balanceOf(address(distributor)), 10);
         vm.assertEq(distributor.reservedOf(1), 0);
         vm.assertEq(distributor.rootOf(1), leaf);
+        (funded,) = distributor.fundedOf(1);
+        vm.assertEq(funded, 10);
         distributor.claim(1, address(1), 10, 0, new bytes32[](0));
         vm.expectRevert(abi.encodeWithSelector(IRewardDistributor.AlreadyReserved.selector, 1));
         distributor.reserve(1, 100);

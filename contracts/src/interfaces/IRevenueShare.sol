@@ -38,7 +38,7 @@ interface IRevenueShare {
     error ReleaseRevoked(uint256 releaseNumber);
     /// @notice The share is not under the release's share root.
     error InvalidProof(uint256 releaseNumber, address account, uint256 shareWad);
-    /// @notice Nothing is due now; more comes with the next payment.
+    /// @notice Nothing is due now, or nobody has paid for this release yet; more comes with the next payment.
     error NothingToClaim();
     /// @notice The shares under the root add up to more than one.
     error PoolExceeded(uint256 releaseNumber, uint256 due, uint256 left);
