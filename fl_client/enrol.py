@@ -19,8 +19,7 @@ from dao.keystore import BlsKey
 from dao.messages import pop_message
 from dao.records import ScoreReport
 from dao.store import Store
-from rewards.merkle import proof
-from rounds.settle import payout_leaves
+from rewards.merkle import payout_leaves, proof
 
 
 @dataclass(frozen=True)

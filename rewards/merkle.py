@@ -31,6 +31,17 @@ class Leaf(NamedTuple):
     place: int | None = None
 
 
+def payout_leaves(
+    task_id: int, roster: Sequence[str], payouts_wei: Sequence[int]
+) -> tuple[Leaf, ...]:
+    """Claims on the budget, in roster order, of those who are paid at all."""
+    return tuple(
+        Leaf(task_id=task_id, account=address, amount=amount, place=place)
+        for place, (address, amount) in enumerate(zip(roster, payouts_wei, strict=True))
+        if amount > 0
+    )
+
+
 def leaf_hash(leaf: Leaf) -> bytes:
     """32 bytes. RecordError where a number is no uint256, the place no uint8, or the account no
     address."""

@@ -19,7 +19,7 @@ from dao.records import (
     Task,
 )
 from privacy.accounting import SAMPLED_STEP_MICRO, answered_epsilon_micro
-from rewards.merkle import Leaf, tree_root
+from rewards.merkle import Leaf, payout_leaves, tree_root
 from rewards.payout import payouts_down, shares_wad_down
 from rounds.judge import SCORE_STEP_PICO, check_pico, judged_out_in
 from rounds.phases import kind_of
@@ -252,17 +252,6 @@ def _as_recorded(
             now = now.model_copy(update={"epsilon_micro": was})
         found.append(now)
     return found
-
-
-def payout_leaves(
-    task_id: int, roster: Sequence[str], payouts_wei: Sequence[int]
-) -> tuple[Leaf, ...]:
-    """Claims on the budget, in roster order, of those who are paid at all."""
-    return tuple(
-        Leaf(task_id=task_id, account=address, amount=amount, place=place)
-        for place, (address, amount) in enumerate(zip(roster, payouts_wei, strict=True))
-        if amount > 0
-    )
 
 
 def _share_leaves(
