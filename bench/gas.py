@@ -8,9 +8,9 @@ own, so a figure is what its receipt says, with the base cost of 21,000, calldat
 refunds. The Governor beside ours is OpenZeppelin's with the same extensions over OpenZeppelin's own
 votes token (`contracts/test/BareGovernor.sol`); both execute the same call, in the same run.
 
-The root is posted by `fund`, sent as a transaction of its own: the money, and the two slots that it
-overwrites, are there since `openTask`, as in every task. What that costs is the snapshot's `reserve`;
-a remainder of the budget, where there is one, is burned at the same time and costs more.
+The root is posted by `fund`, sent as a transaction of its own: the money, and the two slots that
+it overwrites, are there since `openTask`, as in every task. What that costs is the snapshot's
+`reserve`; a remainder of the budget, where there is one, is burned at the same time and costs more.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def rows() -> list[Row]:
         _row("payout, first claim", payouts["claim, first of the account"], FIRST_CLAIM_BAR),
         _row("revenue, later claim", revenue["claim"], LATER_CLAIM_BAR),
         _row("revenue, first claim", revenue["first claim"], FIRST_CLAIM_BAR),
-        _row("payout, post a root over money reserved before", payouts["fund with a root"], ROOT_BAR),
+        _row("payout, post a root over reserved money", payouts["fund with a root"], ROOT_BAR),
     ]
     for step in ("propose", "vote", "queue", "execute"):
         ours, bare = (found["governance"][f"{step}, {whose}"] for whose in ("ours", "bare"))
