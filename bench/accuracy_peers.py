@@ -37,6 +37,13 @@ MARKETS: dict[str, dict[str, Any]] = {
     "no location": {"rows": 12_000, "location": False},
     "2,000 rows": {"rows": 2_000},
     "200,000 rows": {"rows": 200_000},
+    "the first five at once": {
+        "rows": 2_000,
+        "heavy_tail": True,
+        "categories": 500,
+        "missing": 0.3,
+        "location": False,
+    },
 }
 
 BARE_TASK = """
