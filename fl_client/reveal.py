@@ -4,11 +4,14 @@
 Whoever sees an honest update before it has signed its own could send it again under fresh noise and
 be paid for it, and a coordinator could let it. So what a vault sends first is a receipt, which
 binds it and shows nothing. The update follows when the coordinator has signed the list of all
-receipts; the vault keeps that list, and co-signs no record that names others.
+receipts; the vault keeps that list, and co-signs no record that names others. Nobody has to ask it
+to: a quorum without it may have signed. So before each update it holds the newest committed
+records against its lists itself, and hands out nothing more where they differ.
 """
 
 from __future__ import annotations
 
+from audit.published import read_checkpoint, read_records
 from dao.errors import RecordError
 from dao.messages import recover_receipt_list_signer
 from dao.records import ListedReceipt, Position, Receipt, SignedReceiptList
@@ -22,7 +25,7 @@ from fl_client.wire import RevealRequest
 def reveal(vault: Vault, request: RevealRequest) -> bytes:
     """The update (bytes, as receipted) of a round that this vault has answered.
 
-    Refused (not-approved, bad-request, other-receipts, ledger) where anything is amiss.
+    Refused (not-approved, bad-request, other-receipts, ledger, mismatch) where anything is amiss.
     """
     with vault.service_lock.answering():
         on_chain = require_approved(
@@ -43,9 +46,24 @@ def reveal(vault: Vault, request: RevealRequest) -> bytes:
                 f"the list of round {request.round} does not hold the receipt that this vault sent",
                 hint="the update stays here; the coordinator has lost the receipt, or replaced it",
             )
+        _hold_against_committed(vault, on_chain)
         with folder_lock(vault.config.folder):
             vault.lists.keep(request.task_digest, request.round, given)
     return answer.update
+
+
+def _hold_against_committed(vault: Vault, on_chain: TaskOnChain) -> None:
+    """Refused(mismatch) where the last committed stretch names other receipts than this vault's
+    lists of its rounds."""
+    if on_chain.checkpoint_count == 0:
+        return
+    last = on_chain.checkpoint_count - 1
+    root = vault.chain.checkpoint_root(on_chain.task_id, last)
+    if vault.held_against_lists == root:
+        return
+    for signed in read_records(vault.store, read_checkpoint(vault.store, root, index=last)):
+        vault.lists.check(on_chain.task_digest, signed.record)
+    vault.held_against_lists = root
 
 
 def _checked(on_chain: TaskOnChain, request: RevealRequest) -> SignedReceiptList:

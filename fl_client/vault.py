@@ -90,6 +90,8 @@ class Vault:
             config.folder / "answers", account=config.account, public_key=key.public_key
         )
         self.lists = ReceiptLists(config.folder / "answers")
+        self.held_against_lists: str | None = None
+        """Root of the last committed checkpoint that fits `lists` (`fl_client.reveal`)."""
         self._ledger = LedgerFile(
             config.folder / "ledger.jsonl", witness=config.witness, account=config.account
         )

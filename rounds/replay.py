@@ -33,6 +33,7 @@ _FIELD_OF_REASON = {
     "wrong-event": "body.event",
     "seeded-noise": "body.event.seeded",
 }
+_WITHOUT_BYTES = ("wrong-shape", "missing", "late")
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def decided_without_bytes(exclusion: Exclusion) -> bool:
     """Whether the receipt alone decided, or there are no bytes to be had. What such a receipt says
     of its update was never verified: its CID may lead anywhere, or stand beside another's digest.
     """
-    return exclusion.reason in _FIELD_OF_REASON or exclusion.reason in ("wrong-shape", "missing")
+    return exclusion.reason in _FIELD_OF_REASON or exclusion.reason in _WITHOUT_BYTES
 
 
 def _was_late(exclusion: Exclusion) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a vault hands its update out for: one signed list of receipts, with its own among them."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -8,8 +9,18 @@ from eth_account import Account
 from failing_disk import Disk
 from vault_world import ACCOUNT, COORDINATOR_ACCOUNT, VaultWorld, world
 
+from dao.cid import blob_ref
 from dao.messages import sign_receipt_list
-from dao.records import ListedReceipt, Position, Receipt, ReceiptList, SignedReceiptList
+from dao.records import (
+    Checkpoint,
+    ListedReceipt,
+    Position,
+    Receipt,
+    ReceiptList,
+    RoundRecord,
+    SignedReceiptList,
+    SignedRoundRecord,
+)
 from fl_client.refusals import Code, Refused
 from fl_client.reveal import reveal
 from fl_client.wire import RevealRequest
@@ -185,3 +196,54 @@ def test_a_damaged_list_hands_nothing_out(world: VaultWorld) -> None:
     path.unlink()
     path.mkdir()
     assert refusal(world, data).code is Code.LEDGER
+
+
+def commit_round_1(world: VaultWorld, *receipts: Receipt) -> None:
+    """Let the chain hold a checkpoint of round 1 whose record counts these receipts."""
+    place, state = receipts[0].body.position, blob_ref(b"a model")
+    record = RoundRecord(
+        kind="covalue.round/1",
+        position=place,
+        previous_record=world.task.digest(),
+        base_model=state,
+        receipts=receipts,
+        exclusions=(),
+        norm_clips=(),
+        judgements=(),
+        judge_floor_pico=None,
+        model=state,
+    )
+    signed_record = SignedRoundRecord(record=record, signature="0x" + "11" * 65)
+    checkpoint = Checkpoint(
+        kind="covalue.checkpoint/1",
+        chain_id=place.chain_id,
+        ledger=place.ledger,
+        task_id=place.task_id,
+        task_digest=place.task_digest,
+        index=0,
+        first_round=1,
+        last_round=1,
+        records=(world.store.put(signed_record.canonical()),),
+        record_digests=(record.digest(),),
+        model=state,
+    )
+    world.store.put(checkpoint.canonical())
+    world.chain.roots[0] = checkpoint.digest()
+    world.chain.state = dataclasses.replace(world.chain.state, last_round=1, checkpoint_count=1)
+
+
+def test_nothing_more_leaves_once_a_committed_record_differs_from_a_list(
+    world: VaultWorld,
+) -> None:
+    """A quorum that was shown another list commits without this vault: it finds out by itself."""
+    own = Receipt.parse(world.open().answer(world.request()).receipt)
+    reveal(world.open(), request(world, signed(listed(world, own.canonical()))))
+    second = world.open().answer(world.request(2))
+    data = signed(listed(world, second.receipt, round=2))
+
+    commit_round_1(world, own)
+    assert reveal(world.open(), request(world, data, 2)) == second.update
+    body = own.body.model_copy(update={"contributor": OTHER})
+    commit_round_1(world, own, own.model_copy(update={"body": body}))
+    error = refusal(world, data, 2)
+    assert (error.code, f"of {OTHER} the record holds" in error.message) == (Code.MISMATCH, True)

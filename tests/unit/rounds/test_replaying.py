@@ -68,6 +68,24 @@ def test_promise_7_every_record_follows_from_published_bytes(kind: str) -> None:
         assert np.array_equal(displacement.phi, point.history.displacements[address].phi)
 
 
+def test_bytes_of_a_late_answer_are_never_looked_for() -> None:
+    """A record that gives a late answer a receipt differs, wherever that receipt leads."""
+    world = make_world()
+    answers, late = world.honest_answers(1), world.addresses[0]
+    closed = world.close(answers, late=frozenset([late]))
+    world.content |= {
+        hashlib.sha256(each.update).hexdigest(): each.update
+        for address, each in answers.items()
+        if address != late
+    }
+    exclusion = closed.record.exclusions[0].model_copy(update={"receipt": answers[late].receipt})
+    record = closed.record.model_copy(update={"exclusions": (exclusion,)})
+    signed = SignedRoundRecord(record=record, signature="0x00")
+    start = ReplayPoint.start(world.task, world.roster, initial_state=world.state)
+    with pytest.raises(ReplayMismatch, match=r"round 1, exclusions\[0\]\.receipt"):
+        replay_round(world.replay_input(), start, signed)
+
+
 def test_a_late_answer_replays_as_late() -> None:
     world = make_world()
     closed = world.close(world.honest_answers(1), late=frozenset(world.addresses[:1]))
