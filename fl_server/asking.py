@@ -83,16 +83,17 @@ class Question(Generic[Reply]):
         self._again_at: dict[int, float] = {}
         self._answers: Answers[Reply] = Answers()
 
-    def ask(self, *, seconds: float) -> Answers[Reply]:
+    def ask(self, *, seconds: float, enough: int | None = None) -> Answers[Reply]:
         """Ask and collect until everyone asked has replied, or time is up.
 
-        After `seconds` a quorum is enough; below it the coordinator waits on, up to
-        `timing.patience`. A quorum is also enough once every node has replied or refused.
+        After `seconds` `enough` replies will do (by default a quorum of the task); below that the
+        coordinator waits on, up to `timing.patience`. They also do once every node has replied or
+        refused.
         """
         started = time.monotonic()
         warned = False
         asked = len(self._context.roster) - len(self._not_asked)
-        quorum = min(self._context.quorum, asked)
+        quorum = min(self._context.quorum if enough is None else enough, asked)
         while True:
             self._push()
             self._pull()

@@ -31,6 +31,7 @@ from fl_server.wire import (
     train_content,
 )
 from rounds.exclusion import Answer
+from rounds.replay import least_revealed
 
 Reply = TypeVar("Reply")
 
@@ -158,7 +159,8 @@ def _receipts(
         prefer=prefer,
         not_asked=judged_out,
     )
-    return _quorum_of(context, question, number, asked=len(members) - len(judged_out))
+    asked = len(members) - len(judged_out)
+    return _enough(context, question, number, asked=asked, needed=min(context.quorum, asked))
 
 
 def _updates(
@@ -193,15 +195,15 @@ def _updates(
         take=take,
         not_asked=frozenset(member.address for member in context.roster) - receipts.keys(),
     )
-    return _quorum_of(context, question, number, asked=len(receipts))
+    listed = len(receipts)
+    return _enough(context, question, number, asked=listed, needed=least_revealed(listed))
 
 
-def _quorum_of(
-    context: CoordinatorContext, question: Question[Reply], number: int, *, asked: int
+def _enough(
+    context: CoordinatorContext, question: Question[Reply], number: int, *, asked: int, needed: int
 ) -> Answers[Reply]:
     """What comes back, from as many as can commit anything."""
-    found = question.ask(seconds=context.timing.round)
-    needed = min(context.quorum, asked)
+    found = question.ask(seconds=context.timing.round, enough=needed)
     if len(found.replies) < needed:
         raise QuorumError(
             f"{len(found.replies)} of {asked} answered round {number}, {needed} are needed to "

@@ -158,17 +158,26 @@ def replay_round(given: ReplayInput, point: ReplayPoint, signed: SignedRoundReco
 
 
 def _check_quorum(given: ReplayInput, point: ReplayPoint, record: RoundRecord, place: str) -> None:
-    """Lateness and silence are the coordinator's word, which must leave a quorum of answers."""
+    """Lateness and silence are the coordinator's word, which must leave a quorum of receipts, and
+    of those listed more than two thirds with their updates, or all but a third at the most."""
     asked = len(given.roster) - len(point.history.judged_out)
-    silent = sum(each.reason in ("late", "missing") for each in record.exclusions)
+    unseen = [each for each in record.exclusions if each.reason in ("late", "missing")]
+    listed = asked - sum(each.receipt is None for each in unseen)
+    revealed = asked - len(unseen)
     quorum = -(-given.task.terms.quorum_bps * len(given.roster) // 10_000)
     needed = min(quorum, asked)
-    if asked - silent < needed:
+    if listed < needed or revealed < least_revealed(listed):
         raise ReplayMismatch(
             place=f"{place}exclusions",
-            recorded=f"{asked - silent} answers of {asked} asked",
-            recomputed=f"at least {needed}, the quorum of the task",
+            recorded=f"{listed} receipts and {revealed} updates of {asked} asked",
+            recomputed=f"at least {needed}, the quorum of the task, and all but a third of those",
         )
+
+
+def least_revealed(listed: int) -> int:
+    """Of so many listed receipts, how many updates make a round: all but a third, so that nobody
+    who is listed and then falls silent stops the task for good."""
+    return listed - listed // 3
 
 
 def first_difference(recorded: Any, recomputed: Any) -> tuple[str, str, str] | None:

@@ -183,9 +183,11 @@ class Walk:
 
     def _quorum(self, record: Any, place: str) -> None:
         asked = len(self.accounts) - len(self.judged)
-        silent = sum(each["reason"] in ("late", "missing") for each in record["exclusions"])
+        unseen = [each for each in record["exclusions"] if each["reason"] in ("late", "missing")]
+        listed = asked - sum(each["receipt"] is None for each in unseen)
         needed = min(quorum(self.chain, self.terms), asked)
-        must(asked - silent >= needed, place, "fewer answers than the quorum")
+        must(listed >= needed, place, "fewer answers than the quorum")
+        must(asked - len(unseen) >= listed - listed // 3, place, "too few updates")
 
     def _remember(self, sent: Sent, record: Any, found: RoundUpdates) -> None:
         for update in found.updates.values():
