@@ -70,6 +70,13 @@ class OwnAnswers:
         if number not in self._answered(ledger):
             if any(signed_with(self._vault.public_key, receipt) for receipt in named):
                 raise _stale(self._task_digest, number)
+            if named:
+                raise Refused(
+                    Code.MISMATCH,
+                    f"round {number} holds a receipt in this vault's name, which sent none",
+                    hint="it is forged, so that the round passes for answered: keep the record, "
+                    "and challenge the task",
+                )
             return
         if exclusion is not None and not named:
             return
