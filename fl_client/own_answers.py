@@ -40,17 +40,30 @@ class OwnAnswers:
 
     def refuse_if_left_out(self, records: Sequence[RoundRecord]) -> None:
         """Refused(mismatch) where this vault answered in these rounds, and each of its answers is
-        called late or missing. The network may lose some; who signs that it lost all would
-        confirm what it knows to be otherwise."""
+        called late or missing; or more than a third of the updates that it handed out. The network
+        may lose some; who signs that it lost all would confirm what it knows to be otherwise, and
+        an update that was handed out and not published could come back in another's name."""
         answered = self._answered(self._vault.ledger_state())
-        silenced = [
-            any(
-                each.contributor == self._account and each.reason in ("late", "missing")
-                for each in record.exclusions
+        silenced, taken = list[bool](), list[bool]()
+        for record in records:
+            number = record.position.round
+            if number in answered:
+                silenced.append(
+                    any(
+                        each.contributor == self._account and each.reason in ("late", "missing")
+                        for each in record.exclusions
+                    )
+                )
+                if self._vault.lists.shown(self._task_digest, number) is not None:
+                    taken.append(silenced[-1])
+        if 3 * sum(taken) > len(taken):
+            raise Refused(
+                Code.MISMATCH,
+                f"of {len(taken)} updates of this vault that were handed out for rounds "
+                f"{records[0].position.round} to {records[-1].position.round}, {sum(taken)} are "
+                "called missing",
+                hint="look at the connection; if it is sound, challenge the task",
             )
-            for record in records
-            if record.position.round in answered
-        ]
         if silenced and all(silenced):
             raise Refused(
                 Code.MISMATCH,

@@ -7,8 +7,10 @@ import shutil
 from typing import Any
 
 import pytest
+from flwr.app import Message
 
 from dao.cid import blob_ref
+from dao.contracts.task_types import TaskState
 from dao.messages import recover_receipt_list_signer
 from dao.records import Receipt, SignedReceiptList
 from fl_server.asking import QuorumError
@@ -69,3 +71,41 @@ def test_promise_7_updates_leave_for_one_list_only(loop: Loop) -> None:
         assert {recover_receipt_list_signer(each) for each in (first, other)} == {
             address(COORDINATOR)
         }
+
+
+def test_a_listed_contributor_that_falls_silent_does_not_stop_the_task(loop: Loop) -> None:
+    """A bare quorum is listed, one of it never answers again, and the fourth comes back."""
+
+    def tamper(node: int, message: Message, reply: Message) -> Message | None:
+        first = message.metadata.group_id == "round 1"
+        away = node == 4 and first
+        dead = node == 3 and not first
+        return None if away or dead else reply
+
+    loop.grid.tamper = tamper
+    loop.train()
+    assert loop.state is TaskState.CLOSED
+    left_out = [
+        [(each.contributor, each.reason, each.receipt is None) for each in signed.record.exclusions]
+        for signed in loop.records()
+    ]
+    assert left_out == [
+        [(address(12), "missing", False), (address(13), "missing", True)],
+        *[[(address(12), "missing", True)]] * 3,
+    ]
+
+
+def test_whoever_handed_out_its_updates_and_is_called_missing_does_not_sign(loop: Loop) -> None:
+    """In more than a third of them: what it sent could come back in a friend's name."""
+    signed: list[int] = []
+
+    def listen(node: int, message: Message, reply: Message) -> Message | None:
+        if message.metadata.message_type == "query.cosign" and not reply.has_error():
+            signed.append(node)
+        lost = node == 2 and message.metadata.group_id == "updates of round 1"
+        return None if lost else reply
+
+    loop.grid.tamper = listen
+    loop.train()
+    assert signed[:3] == [1, 3, 4], "not of the first stretch"
+    assert loop.state is TaskState.CLOSED
