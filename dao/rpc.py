@@ -29,11 +29,20 @@ arrived, and the second would be refused; nor is `evm_increaseTime`, which would
 
 
 class RpcRefusal(ChainError):
-    """The node answered with an error; `data` are the revert data, where there are any."""
+    """The node answered with an error; `data` are the revert data, where there are any, `code` is
+    that of JSON-RPC, where it gave one."""
 
-    def __init__(self, message: str, *, data: bytes | None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        data: bytes | None,
+        code: int | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.data = data
+        self.code = code
 
 
 class RpcEndpoint:
@@ -87,12 +96,14 @@ class RpcEndpoint:
         refusal = answer.get("error")
         if refusal is None:
             return answer.get("result")
+        code = None
         if isinstance(refusal, Mapping):
             message, data = str(refusal.get("message", refusal)), refusal.get("data")
+            code = refusal.get("code")
         else:
             message, data = str(refusal), None
         hint = None
         if "insufficient funds" in message.lower():
             hint = "The sending account needs ether for gas."
         raw = bytes.fromhex(data[2:]) if isinstance(data, str) and data.startswith("0x") else None
-        raise RpcRefusal(f"{method}: {message}", data=raw, hint=hint)
+        raise RpcRefusal(f"{method}: {message}", data=raw, code=code, hint=hint)

@@ -17,6 +17,8 @@ from dao.rpc import RpcRefusal
 
 FINAL_DEPTH = 64
 """Blocks above one that is taken for final where a node does not say which is: two epochs."""
+_UNKNOWN_WORD = (-32601, -32602, -39001)
+"""JSON-RPC: no such method, invalid parameters; and geth's "unknown block" before there is one."""
 
 
 def seed_blocks(
@@ -41,11 +43,14 @@ def seed_blocks(
 
 def final_block(chain: Chain) -> int:
     """Number of the last block that nothing undoes: what the node calls finalized; where it knows
-    no such word, `FINAL_DEPTH` below the latest; on a devnet, which nobody can fork, the latest."""
+    no such word, `FINAL_DEPTH` below the latest; on a devnet, which nobody can fork, the latest.
+    ChainError where the node refuses for another reason: it may know the word."""
     if chain.chain_id not in DEV_CHAIN_IDS:
         try:
             found = chain.request("eth_getBlockByNumber", "finalized", False)
-        except RpcRefusal:
+        except RpcRefusal as refusal:
+            if refusal.code not in _UNKNOWN_WORD:
+                raise
             found = None
         if found is not None:
             return int(found["number"], 16)

@@ -195,7 +195,7 @@ def told_draws(payouts: Payouts) -> str:
         "after each checkpoint"
     )
     if any(payouts.standard_errors_pico):
-        error = max(payouts.standard_errors_pico) / max(map(abs, payouts.scores_pico))
+        error = max(payouts.standard_errors_pico) / max(1, *map(abs, payouts.scores_pico))
         told += f". Scores are sampled: standard error at most {error:.2%} of the largest score"
     return told
 

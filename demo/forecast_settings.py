@@ -13,6 +13,7 @@ from dao.records import Task
 from privacy.accounting import SURVEY_SHARE, epsilon_of_mu
 from valuation.blueprint import training_rounds
 from valuation.calibration import coverage_deviation, layout_of
+from valuation.metrics import AS_GOOD
 from valuation.taskfile import TaskFile
 
 MOST_CONTRIBUTORS = 10_000
@@ -20,8 +21,6 @@ MOST_ROUNDS = 10_000
 MOST_SETTINGS = 200
 SURE_COVERAGE = 0.015
 """Standard deviation of the intervals' coverage from which the reader is warned."""
-NO_WORSE = 0.01
-"""R2 that training may lose before the reader is warned."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def remarks(task: Task, setting: Setting, *, units: int, gain: float) -> tuple[s
             f"few units calibrate: the coverage of one task's intervals varies by {uncertain:.3f} "
             "(one standard deviation) about what is promised"
         )
-    if gain < -NO_WORSE:
+    if gain < -AS_GOOD:
         found.append(
             f"training ends {-gain:.3f} of R2 below where it starts: do not open this task; try "
             "another family (covalue task new --family mlp), fewer categories, or more units"

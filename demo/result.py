@@ -15,9 +15,7 @@ from rich.table import Table
 
 from demo.baselines import Quality
 from demo.cast import COVAL
-
-AS_GOOD = 0.01
-"""R2 within this is as good."""
+from valuation.metrics import AS_GOOD
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Protocol
 from dao.bls import from_eip2537_g1
 from dao.contracts.task_ledger import TaskLedger
 from dao.contracts.task_types import TaskState
-from dao.records import SeedBlock
+from dao.records import Position, SeedBlock
 from dao.seed_blocks import final_block, seed_blocks
 from fl_client.refusals import Code, Refused
 from rounds.exclusion import RosterMember
@@ -39,6 +39,16 @@ class TaskOnChain:
     """Whether the time to open validation parts has passed, by chain time."""
     roster: tuple[RosterMember, ...]
     """Accounts and compressed BLS keys (48 bytes), frozen at start; empty before."""
+
+    def position(self, round_number: int) -> Position:
+        """Where a statement about one of its rounds belongs; round 0 for the task as a whole."""
+        return Position(
+            chain_id=self.chain_id,
+            ledger=self.ledger,
+            task_id=self.task_id,
+            task_digest=self.task_digest,
+            round=round_number,
+        )
 
 
 @dataclass(frozen=True)

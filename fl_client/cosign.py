@@ -19,7 +19,6 @@ from dao.messages import checkpoint_message, final_message, recover_round_record
 from dao.records import (
     Checkpoint,
     OpenedPart,
-    Position,
     RoundRecord,
     ScoreReport,
     SignedRoundRecord,
@@ -123,13 +122,7 @@ class _Replay:
         self.store = vault.store
         self.content = Content(vault.store)
         self.own = OwnAnswers(vault, on_chain.task_digest)
-        self.place = Position(
-            chain_id=on_chain.chain_id,
-            ledger=on_chain.ledger,
-            task_id=on_chain.task_id,
-            task_digest=on_chain.task_digest,
-            round=0,
-        )
+        self.place = on_chain.position(0)
 
     def start(self) -> Replayed:
         """Before round 1, or after what this process has replayed of the task already."""

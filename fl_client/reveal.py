@@ -14,7 +14,7 @@ from __future__ import annotations
 from audit.published import read_checkpoint, read_records
 from dao.errors import RecordError
 from dao.messages import recover_receipt_list_signer
-from dao.records import ListedReceipt, Position, Receipt, SignedReceiptList
+from dao.records import ListedReceipt, Receipt, SignedReceiptList
 from fl_client.approval import TaskOnChain, require_approved
 from fl_client.refusals import Code, Refused
 from fl_client.service_lock import folder_lock
@@ -73,13 +73,7 @@ def _checked(on_chain: TaskOnChain, request: RevealRequest) -> SignedReceiptList
         signer = recover_receipt_list_signer(given)
     except RecordError as error:
         raise Refused(Code.BAD_REQUEST, f"no signed list of receipts: {error.message}") from error
-    place = Position(
-        chain_id=on_chain.chain_id,
-        ledger=on_chain.ledger,
-        task_id=on_chain.task_id,
-        task_digest=on_chain.task_digest,
-        round=request.round,
-    )
+    place = on_chain.position(request.round)
     if given.body.position != place:
         raise Refused(Code.BAD_REQUEST, f"the list is of {given.body.position}, asked was {place}")
     if signer != on_chain.coordinator:

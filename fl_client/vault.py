@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dao.cid import blob_ref, of_digest
 from dao.keystore import BlsKey
-from dao.records import Position, Receipt, ReceiptBody, Task
+from dao.records import Receipt, ReceiptBody, Task
 from dao.store import Store
 from fl_client.answers import AnswerStore
 from fl_client.approval import ChainView, TaskOnChain, require_approved
@@ -86,7 +86,7 @@ class Vault:
         self._key = key
         self._clock = clock
         self._sleep = sleep
-        self.answers = AnswerStore(
+        self._answers = AnswerStore(
             config.folder / "answers", account=config.account, public_key=key.public_key
         )
         self.lists = ReceiptLists(config.folder / "answers")
@@ -146,7 +146,7 @@ class Vault:
         if spending is None or round_number not in spending.answered:
             return None
         base, update = spending.answered[round_number]
-        return self.answers.load(task_digest, round_number, base_sha256=base, update_sha256=update)
+        return self._answers.load(task_digest, round_number, base_sha256=base, update_sha256=update)
 
     def noise_source(self, task_digest: str, round_number: int) -> NoiseSource:
         """Fresh secure noise for one update; where the vault has a `noise_seed`, what that gives
@@ -184,7 +184,7 @@ class Vault:
         noise = self.noise_source(request.task_digest, request.round)
         update = self._compute(task, family, request, noise)
         answer = self._sealed(task, on_chain, request, base_sha256, update, noise)
-        self.answers.stage(request.task_digest, request.round, answer)
+        self._answers.stage(request.task_digest, request.round, answer)
         if reservation is not None:
             state = self._ledger.append(reservation)
         entry = state.answer(
@@ -211,7 +211,7 @@ class Vault:
                 f"asked again on {base_sha256}",
                 hint="a second update of one round would spend privacy twice",
             )
-        return self.answers.load(
+        return self._answers.load(
             request.task_digest,
             request.round,
             base_sha256=base_sha256,
@@ -250,13 +250,7 @@ class Vault:
     ) -> TrainAnswer:
         body = ReceiptBody(
             kind="covalue.receipt/1",
-            position=Position(
-                chain_id=on_chain.chain_id,
-                ledger=on_chain.ledger,
-                task_id=request.task_id,
-                task_digest=request.task_digest,
-                round=request.round,
-            ),
+            position=on_chain.position(request.round),
             contributor=self.config.account,
             base_model_sha256=base_sha256,
             update=blob_ref(update),

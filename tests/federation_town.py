@@ -5,6 +5,7 @@ contributors with vault folders that have joined it, and a coordinator."""
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,13 @@ class Town:
     def store(self) -> LocalStore:
         """The coordinator's public store."""
         return LocalStore(self.folder / "coordinator" / "store")
+
+    def share_store(self) -> None:
+        """Let every vault use the coordinator's store."""
+        for path in self.vaults:
+            settings = tomllib.loads(path.read_text())
+            settings["store"]["path"] = "../coordinator/store"
+            path.write_text(tomli_w.dumps(settings))
 
     def vault_settings(self, place: int) -> Path:
         """A contributor's covalue.toml."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from flwr.app import Message
 
 from audit.task import audit_task
@@ -40,10 +38,7 @@ def small_town(folder: Path, net: Devnet, *, rule: str = "sum") -> Town:
     town = build_town(
         folder, net, contributors=CONTRIBUTORS, rounds=ROUNDS, rows_each=40, rule=rule
     )
-    for path in town.vaults:
-        settings = tomllib.loads(path.read_text())
-        settings["store"]["path"] = "../coordinator/store"
-        path.write_text(tomli_w.dumps(settings))
+    town.share_store()
     return town
 
 

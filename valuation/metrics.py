@@ -17,6 +17,9 @@ import numpy as np
 from dao.errors import InputError
 from valuation.schema import Floats
 
+AS_GOOD = 0.01
+"""Two models whose R2 lie within this are as good (docs/accuracy.md)."""
+
 
 @dataclass(frozen=True)
 class Metrics:

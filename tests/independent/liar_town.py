@@ -8,7 +8,6 @@ which it should be excluded, `poison` is a great update that only the public row
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from unittest.mock import patch
 import httpx
 import numpy as np
 import pandas as pd
-import tomli_w
 from eth_abi import decode
 from eth_utils import keccak
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -155,10 +153,7 @@ def play(folder: Path, plan: Plan) -> Iterator[Federation]:
                 family=plan.family,
                 rule=plan.rule,
             )
-        for path in town.vaults:
-            settings = tomllib.loads(path.read_text())
-            settings["store"]["path"] = "../coordinator/store"
-            path.write_text(tomli_w.dumps(settings))
+        town.share_store()
         _train(town, plan)
         net.advance(town.task.terms.challenge_seconds + 1)
         town.send(COORDINATOR, town.dao.ledger.finalise(town.task_id))

@@ -38,10 +38,7 @@ NEWCOMER = 30
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with Devnet() as net:
         town = build_town(tmp_path_factory.mktemp("town"), net, rows_each=60, rounds=2)
-        for path in town.vaults:
-            settings = tomllib.loads(path.read_text())
-            settings["store"]["path"] = "../coordinator/store"
-            path.write_text(tomli_w.dumps(settings))
+        town.share_store()
         yield town
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 
 from dao.cid import of_digest
 from dao.contracts.task_types import TaskState
@@ -86,10 +84,7 @@ class Loop:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with Devnet() as net:
         town = build_town(tmp_path_factory.mktemp("town"), net, contributors=4, rows_each=60)
-        for path in town.vaults:
-            settings = tomllib.loads(path.read_text())
-            settings["store"]["path"] = "../coordinator/store"
-            path.write_text(tomli_w.dumps(settings))
+        town.share_store()
         yield town
 
 

@@ -22,6 +22,7 @@ class Node:
 
     latest: int
     finalized: int | None = None
+    code: int = -32602
     chain_id: int = 1
     shown_url: str = "http://node"
 
@@ -32,7 +33,7 @@ class Node:
         assert (method, full) == ("eth_getBlockByNumber", False)
         if tag == "finalized":
             if self.finalized is None:
-                raise RpcRefusal("unknown block tag", data=None)
+                raise RpcRefusal("unknown block tag", data=None, code=self.code)
             return {"number": hex(self.finalized)}
         number = int(tag, 16)
         return {"hash": "0x" + hash_of(number)} if number <= self.latest else None
@@ -89,3 +90,5 @@ def test_final_is_what_the_node_calls_so_or_deep_enough_and_on_a_devnet_the_late
     assert final(Node(latest=100)) == 100 - FINAL_DEPTH
     assert final(Node(latest=10)) == 0
     assert final(Node(latest=100, finalized=36, chain_id=31337)) == 100
+    with pytest.raises(RpcRefusal):  # too many requests: it may well know the word
+        final(Node(latest=100, code=-32005))
