@@ -16,6 +16,7 @@ from valuation.bounds import generous_bounds, skewness, wants_log
 from valuation.columns import parse_days, parse_numbers
 from valuation.draft_places import draft_location
 from valuation.draft_units import names_a_unit, unit_remark
+from valuation.draft_words import says_nothing
 from valuation.foreign_dates import foreign_dates_remark, foreign_days_remark
 from valuation.foreign_numbers import foreign_number_in, foreign_numbers_remark
 from valuation.rows import require_columns
@@ -99,6 +100,8 @@ def _draft(frame: pd.DataFrame, target: str, currency: str) -> Draft:
             remark = target_copy_remark(frame, column, target, share=_KIND_SHARE) or remark
         unit = unit_remark(column, [cell.strip() for cell in frame[column].tolist()])
         remarks += [each for each in (remark, unit) if each]
+    features, unheard = _without_noise(frame, target, features)
+    remarks += unheard
     features += _draft_ratios(frame, features)
     if not features:
         why = "".join(f"; {remark}" for remark in remarks[:_LISTED])
@@ -107,6 +110,31 @@ def _draft(frame: pd.DataFrame, target: str, currency: str) -> Draft:
             hint="Needed: numbers, words of few kinds, dates, or latitude and longitude.",
         )
     return Draft(drafted_target, tuple(features), tuple(remarks), len(frame))
+
+
+def _without_noise(
+    frame: pd.DataFrame, target: str, features: list[FeatureSection]
+) -> tuple[list[FeatureSection], list[str]]:
+    """The features but for categories of which the public rows tell nothing, and what was left
+    out."""
+    numbers = [each.column for each in features if isinstance(each, NumberSection)]
+    silent = [
+        each.column
+        for each in features
+        if isinstance(each, CategorySection)
+        and says_nothing(frame, each.column, each.values, target=target, numbers=numbers)
+    ]
+    kept = [
+        each
+        for each in features
+        if not (isinstance(each, CategorySection) and each.column in silent)
+    ]
+    remarks = [
+        f"{column!r} is left out: on the public rows prices differ between its values no more than "
+        "by chance, and each value would cost accuracy"
+        for column in silent
+    ]
+    return kept, remarks
 
 
 def _draft_target(cells: list[str], column: str, currency: str) -> TargetSection:
