@@ -54,8 +54,8 @@ class Question(Generic[Reply]):
     """One message to every node of the roster, and what comes back.
 
     `take` turns a reply into (address, reply) or None; it is given the node's owner where the
-    registry knows the node's key. `prefer` decides between two replies for one address. Nodes of
-    `not_asked` are left alone: whoever is judged out must not spend privacy for nothing.
+    registry knows the node's key. The first reply for an address is kept. Nodes of `not_asked` are
+    left alone: whoever is judged out must not spend privacy for nothing.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Question(Generic[Reply]):
         content: RecordDict,
         group: str,
         take: Callable[[Message, str | None], tuple[str, Reply] | None],
-        prefer: Callable[[Reply, Reply], Reply] = lambda first, _second: first,
         not_asked: frozenset[str] = frozenset(),
     ) -> None:
         self._grid = grid
@@ -76,7 +75,6 @@ class Question(Generic[Reply]):
         self._content = content
         self._group = group
         self._take = take
-        self._prefer = prefer
         self._not_asked = not_asked
         self._pending: dict[str, _Asked] = {}
         self._done: set[int] = set()
@@ -172,5 +170,4 @@ class Question(Generic[Reply]):
         address, reply = taken
         self._context.answered_from.setdefault(asked.node, address)
         self._answers.refusals.pop(address, None)
-        known = self._answers.replies.get(address)
-        self._answers.replies[address] = reply if known is None else self._prefer(known, reply)
+        self._answers.replies.setdefault(address, reply)

@@ -8,6 +8,7 @@ asks for the updates of that very list.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,7 +31,7 @@ from fl_server.wire import (
     reveal_content,
     train_content,
 )
-from rounds.exclusion import Answer
+from rounds.exclusion import Answer, Expected, receipt_problem
 from rounds.replay import least_revealed
 
 Reply = TypeVar("Reply")
@@ -66,7 +67,7 @@ def fixed_answers(
             for address, answer in spooled_answers(context.spool, listed["receipts"]).items()
         }
         signed = SignedReceiptList.parse(context.spool.get(listed["list"]))
-        updates = _updates(grid, context, receipts, signed)
+        updates = _updates(grid, context, base, receipts, signed)
         found = {
             address: Answer(receipt, updates.replies.get(address))
             for address, receipt in receipts.items()
@@ -125,24 +126,20 @@ def _receipts(
 ) -> Answers[Receipt]:
     members = {member.address: member for member in context.roster}
 
-    def signed_by(receipt: Receipt, address: str) -> bool:
-        return receipt.body.contributor == address and bls.verify(
+    def take(message: Message, owner: str | None) -> tuple[str, Receipt] | None:
+        """Only what its contributor signed: anything else is nobody's answer."""
+        receipt = read_receipt(message)
+        if receipt is None:
+            return None
+        address = receipt.body.contributor
+        if address not in members or owner not in (None, address):
+            return None
+        signed = bls.verify(
             members[address].bls_public_key,
             receipt.body.signing_digest(),
             bytes.fromhex(receipt.signature[2:]),
         )
-
-    def take(message: Message, owner: str | None) -> tuple[str, Receipt] | None:
-        receipt = read_receipt(message)
-        if receipt is None:
-            return None
-        address = owner or receipt.body.contributor
-        return (address, receipt) if address in members else None
-
-    def prefer(first: Receipt, second: Receipt) -> Receipt:
-        """Nobody's answer is displaced by what someone else sends in their name."""
-        address = first.body.contributor
-        return first if address not in members or signed_by(first, address) else second
+        return (address, receipt) if signed else None
 
     question: Question[Receipt] = Question(
         grid,
@@ -156,7 +153,6 @@ def _receipts(
         ),
         group=f"round {number}",
         take=take,
-        prefer=prefer,
         not_asked=judged_out,
     )
     asked = len(members) - len(judged_out)
@@ -166,10 +162,19 @@ def _receipts(
 def _updates(
     grid: Grid,
     context: CoordinatorContext,
+    base: bytes,
     receipts: Mapping[str, Receipt],
     signed: SignedReceiptList,
 ) -> Answers[bytes]:
+    """The updates of those listed whose receipt can count."""
     number = signed.body.position.round
+    expected = Expected(
+        task=context.task,
+        position=signed.body.position,
+        base_model_sha256=hashlib.sha256(base).hexdigest(),
+        allow_seeded=context.allow_seeded,
+    )
+    wanted = {who for who, each in receipts.items() if receipt_problem(expected, each) is None}
 
     def take(message: Message, owner: str | None) -> tuple[str, bytes] | None:
         """Only bytes that fit the listed receipt: whatever else comes, there is no update."""
@@ -193,10 +198,11 @@ def _updates(
         ),
         group=f"updates of round {number}",
         take=take,
-        not_asked=frozenset(member.address for member in context.roster) - receipts.keys(),
+        not_asked=frozenset(member.address for member in context.roster) - wanted,
     )
-    listed = len(receipts)
-    return _enough(context, question, number, asked=listed, needed=least_revealed(listed))
+    # Who is excluded by its receipt is not missed: a replay counts it among those listed.
+    needed = least_revealed(len(receipts)) - (len(receipts) - len(wanted))
+    return _enough(context, question, number, asked=len(wanted), needed=max(0, needed))
 
 
 def _enough(

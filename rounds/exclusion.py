@@ -25,6 +25,11 @@ from rounds.state import Floats, Ints, decode_update, update_bytes
 NO_BYTES = "no bytes came that hash to the receipt's update"
 """Detail of an exclusion as `missing` with a receipt: it was listed, and its update never came."""
 
+_UNSIGNED: tuple[ExclusionReason, str] = (
+    "bad-signature",
+    "not signed by this contributor's registered key",
+)
+
 VerifyMany = Callable[[Sequence[tuple[bytes, bytes, bytes]]], list[bool]]
 """(public key 48 B, message 32 B, signature 96 B) triples to one verdict each."""
 
@@ -82,9 +87,11 @@ def check_answers(
                 receipt=None,
             )
             continue
-        problem = _receipt_problem(expected, answer.receipt, signed=signed[member.address])
-        if problem is None:
-            problem = _update_problem(release, answer, ref)
+        problem = (
+            _UNSIGNED
+            if not signed[member.address]
+            else receipt_problem(expected, answer.receipt) or _update_problem(answer, ref)
+        )
         if problem is not None:
             excluded[member.address] = _exclude(answer.receipt, member.address, *problem)
             continue
@@ -205,12 +212,10 @@ def _signatures(
     }
 
 
-def _receipt_problem(
-    expected: Expected, receipt: Receipt, *, signed: bool
-) -> tuple[ExclusionReason, str] | None:
+def receipt_problem(expected: Expected, receipt: Receipt) -> tuple[ExclusionReason, str] | None:
+    """Why a receipt that bears its contributor's signature cannot count, whatever bytes it is for:
+    reason and detail; None where it can."""
     body = receipt.body
-    if not signed:
-        return "bad-signature", "not signed by this contributor's registered key"
     if body.position != expected.position:
         return "wrong-position", _differences(expected.position, body.position)
     if body.base_model_sha256 != expected.base_model_sha256:
@@ -221,16 +226,16 @@ def _receipt_problem(
         return "wrong-event", f"{stated}, noise_multiplier_micro {event.noise_multiplier_micro}"
     if body.event.seeded and not expected.allow_seeded:
         return "seeded-noise", "the noise can be drawn again from its seed"
+    length = update_bytes(release_of(expected.task, expected.position.round))
+    if body.update.size != length:
+        return "wrong-shape", f"{body.update.size} bytes, expected {length}"
     return None
 
 
 def _update_problem(
-    release: Release, answer: Answer, ref: Callable[[bytes], BlobRef]
+    answer: Answer, ref: Callable[[bytes], BlobRef]
 ) -> tuple[ExclusionReason, str] | None:
-    stated, length = answer.receipt.body.update, update_bytes(release)
-    if stated.size != length:
-        return "wrong-shape", f"{stated.size} bytes, expected {length}"
-    if answer.update is None or ref(answer.update) != stated:
+    if answer.update is None or ref(answer.update) != answer.receipt.body.update:
         return "missing", NO_BYTES
     return None
 

@@ -33,6 +33,8 @@ _FIELD_OF_REASON = {
     "wrong-event": "body.event",
     "seeded-noise": "body.event.seeded",
 }
+_NOT_SEEN = ("late", "missing", "bad-signature")
+"""Whose update nobody saw: what bears no good signature is nobody's."""
 _WITHOUT_BYTES = ("wrong-shape", "missing", "late")
 
 
@@ -161,8 +163,9 @@ def _check_quorum(given: ReplayInput, point: ReplayPoint, record: RoundRecord, p
     """Lateness and silence are the coordinator's word, which must leave a quorum of receipts, and
     of those listed more than two thirds with their updates, or all but a third at the most."""
     asked = len(given.roster) - len(point.history.judged_out)
-    unseen = [each for each in record.exclusions if each.reason in ("late", "missing")]
-    listed = asked - sum(each.receipt is None for each in unseen)
+    unseen = [each for each in record.exclusions if each.reason in _NOT_SEEN]
+    forged = sum(each.reason == "bad-signature" for each in unseen)
+    listed = asked - forged - sum(each.receipt is None for each in unseen)
     revealed = asked - len(unseen)
     quorum = -(-given.task.terms.quorum_bps * len(given.roster) // 10_000)
     needed = min(quorum, asked)

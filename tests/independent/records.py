@@ -26,6 +26,7 @@ from tests.independent.updates import signed as signed_by
 from tests.independent.wiener import Wiener
 
 Rule = Newton | Adam | Wiener
+NOT_SEEN = ("late", "missing", "bad-signature")
 NOT_ANSWERED = ("bad-signature", "wrong-position")
 # the last weights that were computed: task digest (it names the set-up) and histograms make them
 _weighed: dict[tuple[str, bytes], Wiener] = {}
@@ -183,8 +184,9 @@ class Walk:
 
     def _quorum(self, record: Any, place: str) -> None:
         asked = len(self.accounts) - len(self.judged)
-        unseen = [each for each in record["exclusions"] if each["reason"] in ("late", "missing")]
-        listed = asked - sum(each["receipt"] is None for each in unseen)
+        unseen = [each for each in record["exclusions"] if each["reason"] in NOT_SEEN]
+        forged = sum(each["reason"] == "bad-signature" for each in unseen)
+        listed = asked - forged - sum(each["receipt"] is None for each in unseen)
         needed = min(quorum(self.chain, self.terms), asked)
         must(listed >= needed, place, "fewer answers than the quorum")
         must(asked - len(unseen) >= listed - listed // 3, place, "too few updates")

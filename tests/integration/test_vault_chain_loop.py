@@ -135,7 +135,9 @@ def _change_answer(
     return Message(RecordDict({"covalue": ConfigRecord(fields)}), reply_to=message)
 
 
-def test_a_forged_receipt_is_excluded_with_its_reason(loop: Loop) -> None:
+def test_a_forged_receipt_is_nobodys_answer(loop: Loop) -> None:
+    """Listed, it would stand in for one that a quorum needs."""
+
     def tamper(node: int, message: Message, reply: Message) -> Message:
         if node != 2 or message.metadata.message_type != "train":
             return reply
@@ -151,9 +153,37 @@ def test_a_forged_receipt_is_excluded_with_its_reason(loop: Loop) -> None:
     loop.train()
     for each in loop.records():
         assert [(e.contributor, e.reason) for e in each.record.exclusions] == [
-            (address(11), "bad-signature")
+            (address(11), "missing")
         ]
+        assert each.record.exclusions[0].receipt is None
         assert len(each.record.receipts) == 3
+
+
+def test_whose_receipt_cannot_count_is_not_waited_for(loop: Loop) -> None:
+    """Whatever is asked of it after the list, it does not answer; the round does not wait."""
+    calls: list[str] = []
+
+    def tamper(node: int, message: Message, reply: Message) -> Message | None:
+        if node != 2:
+            return reply
+        calls.append(message.metadata.message_type)
+        if message.metadata.message_type != "train":
+            return None
+
+        def elsewhere(fields: dict[str, Any]) -> None:
+            receipt = Receipt.parse(fields["receipt"])
+            body = receipt.body.model_copy(update={"base_model_sha256": "ab" * 32})
+            signature = "0x" + loop.vaults[1].sign(body.signing_digest()).hex()
+            fields["receipt"] = Receipt(body=body, signature=signature).canonical()
+
+        return _change_answer(message, reply, elsewhere)
+
+    loop.grid.tamper = tamper
+    loop.train()
+    assert "query.reveal" not in calls
+    for each in loop.records():
+        reasons = [(e.contributor, e.reason) for e in each.record.exclusions]
+        assert reasons == [(address(11), "wrong-base")]
 
 
 def test_promise_7_below_the_quorum_nothing_is_committed(loop: Loop) -> None:

@@ -13,6 +13,7 @@ import pytest
 from dao.cid import blob_ref
 from dao.errors import RecordError, ReplayMismatch
 from dao.records import RoundRecord, SignedRoundRecord
+from rounds.exclusion import Answer
 from rounds.replay import (
     ReplayPoint,
     first_difference,
@@ -21,6 +22,11 @@ from rounds.replay import (
 )
 from rounds.state import decode_state, encode_state
 from tests.unit.rounds.round_world import World, make_world
+
+
+def _forged(answer: Answer) -> Answer:
+    receipt = answer.receipt.model_copy(update={"signature": "0x" + "11" * 96})
+    return replace(answer, receipt=receipt)
 
 
 def _eventful(hidden: int = 0) -> World:
@@ -33,13 +39,11 @@ def _eventful(hidden: int = 0) -> World:
     def hook(number, answers):
         if number == 1:
             answers[names[5]] = replace(answers[names[5]], update=None)
+            answers[names[2]] = _forged(answers[names[2]])
         if number == 2:
             del answers[names[0]]
         if number == 3:
             answers[names[1]] = world.answer(names[1], 3, answers[names[0]].update)
-        if number == 4:
-            forged = answers[names[2]].receipt.model_copy(update={"signature": "0x" + "11" * 96})
-            answers[names[2]] = replace(answers[names[2]], receipt=forged)
         if number == 6:
             answers[names[4]] = world.answer(names[4], 6, answers[names[4]].update + b"1234")
         return answers
@@ -156,6 +160,25 @@ def test_promise_7_any_changed_value_of_a_record_is_found_with_its_round() -> No
         if isinstance(caught.value, ReplayMismatch):
             assert caught.value.place.startswith("round 2, ")
     assert tried > 80
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("many", [1, 2])
+def test_promise_7_forged_receipts_do_not_make_a_quorum(many: int) -> None:
+    """Of six, five are needed: with one forged the round stands, with two it does not."""
+    world = make_world(contributors=6, rows=300, public_n=1800)
+
+    def hook(number, answers):
+        return answers | {who: _forged(answers[who]) for who in world.addresses[:many]}
+
+    world.answer_hook = hook
+    world.play(1)
+    assert [each.reason for each in world.records[0].exclusions] == ["bad-signature"] * many
+    if many == 1:
+        assert world.replayed().next_round == 2
+    else:
+        with pytest.raises(ReplayMismatch, match=r"recorded 4 receipts .* at least 5"):
+            world.replayed()
 
 
 def test_places_are_named() -> None:
