@@ -17,7 +17,8 @@ from scipy import stats
 from valuation.columns import parse_numbers
 from valuation.schema import Floats
 
-MANY = 5
+MANY = 12
+"""Fewer values cost little, and some hundred rows may leave them in doubt though they matter."""
 CHANCE = 0.1
 """Probability above which differences are taken for chance. Where values do matter, some hundred
 rows leave no doubt."""

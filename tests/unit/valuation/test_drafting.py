@@ -130,7 +130,7 @@ def test_many_categories_keep_the_frequent_ones() -> None:
 
 def test_codes_are_words_not_numbers() -> None:
     frame = sales(300, seed=3).assign(zipcode=[str(10_000 + i % 9) for i in range(300)])
-    draft, _ = drafted(dearer_by(frame, "zipcode"))
+    draft, _ = drafted(frame)
     assert any(isinstance(f, CategorySection) and f.column == "zipcode" for f in draft.features)
 
 
@@ -206,7 +206,7 @@ def test_values_that_stand_often_are_kept_however_many_others_stand_once() -> No
     frame["area_name"] = [
         often[row % 8] if row % 9 < 4 else f"hamlet {row}" for row in range(len(frame))
     ]
-    draft, _ = drafted(dearer_by(frame, "area_name"))
+    draft, _ = drafted(frame)
     (section,) = (
         f for f in draft.features if isinstance(f, CategorySection) and f.column == "area_name"
     )
