@@ -66,30 +66,12 @@ class CosignRequest:
 
 def read_train_request(content: RecordDict) -> TrainRequest:
     """Parse a `train` message; Refused(bad-request) otherwise."""
-    fields = _fields(content, {"task_id": int, "task_digest": str, "round": int, "base": bytes})
-    request = TrainRequest(
-        task_id=fields["task_id"],  # type: ignore[arg-type]
-        task_digest=_digest(fields["task_digest"]),
-        round=fields["round"],  # type: ignore[arg-type]
-        base=fields["base"],  # type: ignore[arg-type]
-    )
-    if request.task_id < 1 or request.round < 1 or len(request.base) > MAX_MODEL_BYTES:
-        raise Refused(Code.BAD_REQUEST, "task id, round or model size is out of range")
-    return request
+    return TrainRequest(*_of_round(content, "base", most=MAX_MODEL_BYTES))
 
 
 def read_reveal_request(content: RecordDict) -> RevealRequest:
     """Parse a `query.reveal` message; Refused(bad-request) otherwise."""
-    fields = _fields(content, {"task_id": int, "task_digest": str, "round": int, "receipts": bytes})
-    request = RevealRequest(
-        task_id=fields["task_id"],  # type: ignore[arg-type]
-        task_digest=_digest(fields["task_digest"]),
-        round=fields["round"],  # type: ignore[arg-type]
-        receipts=fields["receipts"],  # type: ignore[arg-type]
-    )
-    if request.task_id < 1 or request.round < 1 or len(request.receipts) > MAX_LIST_BYTES:
-        raise Refused(Code.BAD_REQUEST, "task id, round or size of the list is out of range")
-    return request
+    return RevealRequest(*_of_round(content, "receipts", most=MAX_LIST_BYTES))
 
 
 def read_cosign_request(content: RecordDict) -> CosignRequest:
@@ -118,6 +100,18 @@ def reveal_content(*, account: str, update: bytes) -> RecordDict:
 def cosign_content(*, account: str, signature: bytes) -> RecordDict:
     """The content of a reply to `query.cosign`; `signature` is 96 bytes."""
     return RecordDict({RECORD: ConfigRecord({"account": account, "signature": signature})})
+
+
+def _of_round(content: RecordDict, payload: str, *, most: int) -> tuple[int, str, int, bytes]:
+    """Task id, task digest, round, and a payload of at most so many bytes."""
+    fields = _fields(content, {"task_id": int, "task_digest": str, "round": int, payload: bytes})
+    task_id, number, data = fields["task_id"], fields["round"], fields[payload]
+    assert isinstance(task_id, int)
+    assert isinstance(number, int)
+    assert isinstance(data, bytes)
+    if task_id < 1 or number < 1 or len(data) > most:
+        raise Refused(Code.BAD_REQUEST, f"task id, round or size of {payload!r} is out of range")
+    return task_id, _digest(fields["task_digest"]), number, data
 
 
 def _fields(content: RecordDict, expected: dict[str, type]) -> dict[str, object]:

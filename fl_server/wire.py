@@ -39,36 +39,14 @@ class Cosignature:
 
 def train_content(*, task_id: int, task_digest: str, round_number: int, base: bytes) -> RecordDict:
     """The content of a `train` message."""
-    return RecordDict(
-        {
-            RECORD: ConfigRecord(
-                {
-                    "task_id": task_id,
-                    "task_digest": task_digest,
-                    "round": round_number,
-                    "base": base,
-                }
-            )
-        }
-    )
+    return _of_round(task_id, task_digest, round_number, "base", base)
 
 
 def reveal_content(
     *, task_id: int, task_digest: str, round_number: int, receipts: bytes
 ) -> RecordDict:
     """The content of a `query.reveal` message; `receipts` are a `SignedReceiptList`'s bytes."""
-    return RecordDict(
-        {
-            RECORD: ConfigRecord(
-                {
-                    "task_id": task_id,
-                    "task_digest": task_digest,
-                    "round": round_number,
-                    "receipts": receipts,
-                }
-            )
-        }
-    )
+    return _of_round(task_id, task_digest, round_number, "receipts", receipts)
 
 
 def cosign_content(
@@ -119,6 +97,15 @@ def refusal_code(message: Message) -> str | None:
         return None
     reason = message.error.reason or ""
     return reason.removeprefix("covalue:") if reason.startswith("covalue:") else "error"
+
+
+def _of_round(
+    task_id: int, task_digest: str, round_number: int, payload: str, data: bytes
+) -> RecordDict:
+    record = ConfigRecord(
+        {"task_id": task_id, "task_digest": task_digest, "round": round_number, payload: data}
+    )
+    return RecordDict({RECORD: record})
 
 
 def _fields(message: Message) -> dict[str, object]:
