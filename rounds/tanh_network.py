@@ -21,8 +21,8 @@ from valuation.mlp import Scale
 
 MODELS_AT_ONCE = 8
 """Or more, where there are few rows."""
-_ELEMENTS_AT_ONCE = 1 << 16
-"""Of the widest layer, over all models at once: 512 KiB."""
+_ELEMENTS_AT_ONCE = 1 << 17
+"""Of the widest layer, over all models at once: 1 MiB."""
 
 
 @dataclass(frozen=True)
