@@ -31,7 +31,7 @@ from fl_server.wire import (
     reveal_content,
     train_content,
 )
-from rounds.exclusion import Answer, Expected, receipt_problem
+from rounds.exclusion import Answer, Expected, RosterMember, receipt_problem
 from rounds.replay import least_revealed
 
 Reply = TypeVar("Reply")
@@ -134,12 +134,7 @@ def _receipts(
         address = receipt.body.contributor
         if address not in members or owner not in (None, address):
             return None
-        signed = bls.verify(
-            members[address].bls_public_key,
-            receipt.body.signing_digest(),
-            bytes.fromhex(receipt.signature[2:]),
-        )
-        return (address, receipt) if signed else None
+        return (address, receipt) if _signed(receipt, members[address]) else None
 
     question: Question[Receipt] = Question(
         grid,
@@ -157,6 +152,11 @@ def _receipts(
     )
     asked = len(members) - len(judged_out)
     return _enough(context, question, number, asked=asked, needed=min(context.quorum, asked))
+
+
+def _signed(receipt: Receipt, member: RosterMember) -> bool:
+    signature = bytes.fromhex(receipt.signature[2:])
+    return bls.verify(member.bls_public_key, receipt.body.signing_digest(), signature)
 
 
 def _updates(

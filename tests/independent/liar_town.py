@@ -177,8 +177,11 @@ def _train(town: Town, plan: Plan) -> None:
         account=dev_account(COORDINATOR),
     )
     app = make_client_app(lambda context: vaults[int(context.node_config["partition-id"])])
+    # a coordinator that lists what nobody signed: such a receipt is excluded in the record
+    lists_anything = patch("fl_server.collecting._signed", lambda receipt, member: True)
     try:
-        train_task(LyingGrid(town, plan, app), dataclasses.replace(context, timing=QUICK))
+        with lists_anything:
+            train_task(LyingGrid(town, plan, app), dataclasses.replace(context, timing=QUICK))
     finally:
         context.journal.close()
 
