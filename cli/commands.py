@@ -20,8 +20,8 @@ COMMANDS: dict[str, str] = {
     "contributor": "Hold private records, train with them, be paid.",
     "task": "Draft, check, forecast and propose a training task.",
     "coordinator": "Run the federation of a task.",
-    "member": "Delegate, read proposals, vote, queue, execute.",
-    "model": "Released models: list, show, propose, verify an answer.",
+    "member": "Delegate, propose, read proposals, vote, queue, execute.",
+    "model": "Released models: list, show, propose, take back, verify an answer.",
     "audit": "Recompute a task from chain and store, and compare every digest.",
     "serve": "Answer valuations from the released model over HTTP.",
 }

@@ -12,14 +12,22 @@ import typer
 
 from cli.contributor_audit import audit_privacy
 from cli.contributor_check import check
+from cli.contributor_disputes import challenge, prove_equivocation, withdraw_owed
 from cli.contributor_setup import create_vault, keys_of, replace_keys
+from cli.contributor_stake import add_stake, exit_, leave
 from cli.contributor_status import check_budget, status
 from cli.output import DryRunOption, JsonOption, console, emit, guard
-from cli.session import ConfigOption, open_account, open_contracts, require_task, transact_all
+from cli.session import (
+    ConfigOption,
+    open_account,
+    open_contracts,
+    require_coval,
+    require_task,
+    transact_all,
+)
 from dao.errors import ChainError, InputError
 from dao.open_store import open_store
 from dao.settings import load_settings
-from dao.store import MemoryStore, Store
 from fl_client import enrol
 from fl_client.node_key import public_pem
 from fl_client.opening import NODE_KEY
@@ -65,11 +73,13 @@ def register(
     """Put your keys and your stake on chain."""
     settings, dao = open_contracts(config)
     keys = keys_of(settings, dao)
-    calls = enrol.register_calls(dao, keys, stake_wei=wei_of(stake, "--stake"))
+    stake_wei, key = wei_of(stake, "--stake"), open_account(settings)
+    calls = enrol.register_calls(dao, keys, stake_wei=stake_wei)
+    require_coval(dao, key, stake_wei, what="the stake")
     if not dry_run:
         # the hash on chain names these bytes, so a coordinator finds them by it
         open_store(settings.store).put(public_pem(settings.vault.path / f"{NODE_KEY}.pub"))
-    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
+    transact_all(dao, calls, key, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -144,51 +154,12 @@ def claim(
     transact_all(dao, calls, key, dry_run=dry_run, as_json=as_json)
 
 
-@app.command()
-@guard
-def challenge(
-    task: TaskArgument,
-    evidence: Annotated[Path, typer.Argument(help="File that shows what is wrong; published.")],
-    config: ConfigOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Challenge a task with published evidence and a bond. The members' vote decides."""
-    settings, dao = open_contracts(config)
-    try:
-        data = evidence.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {evidence}: {error.strerror}", hint="name a file that you may read"
-        ) from error
-    require_task(dao, task)
-    store: Store = MemoryStore() if dry_run else open_store(settings.store)
-    reference = store.put(data)
-    bond_wei = dao.ledger.terms_of(task).challenge_bond_wei
-    calls = (
-        dao.token.approve(dao.ledger.address, bond_wei),
-        dao.ledger.challenge(task, evidence_digest=reference.sha256, evidence_cid=reference.cid),
-    )
-    transact_all(dao, calls, open_account(settings), dry_run=dry_run, as_json=as_json)
-
-
-@app.command(name="exit")
-@guard
-def leave(
-    config: ConfigOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False
-) -> None:
-    """Ask to leave, and after the cooldown take the stake back."""
-    settings, dao = open_contracts(config)
-    key = open_account(settings)
-    at = dao.registry.withdrawable_at(key.address)
-    now = dao.chain.now()
-    if at and now < at:
-        raise ChainError(
-            f"the stake can be taken back in {at - now} s of chain time",
-            hint="run this again then",
-        )
-    call = dao.registry.withdraw() if at else dao.registry.request_exit()
-    transact_all(dao, (call,), key, dry_run=dry_run, as_json=as_json)
+app.command()(challenge)
+app.command(name="prove-equivocation")(prove_equivocation)
+app.command(name="withdraw-owed")(withdraw_owed)
+app.command(name="add-stake")(add_stake)
+app.command()(leave)
+app.command(name="exit")(exit_)
 
 
 @app.command(name="rotate-keys")

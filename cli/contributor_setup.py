@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.session import require_account
 from dao.deployment import Contracts
 from dao.errors import InputError
 from dao.keystore import BlsKey, create_password
@@ -47,7 +47,7 @@ def create_vault(settings: Settings, *, records: Path, account: str | None) -> d
             "the setting vault.password_file is missing",
             hint='add password_file = "vault.password" under [vault] in covalue.toml',
         )
-    address = _address(account) if account is not None else _keystore_address(settings)
+    address = require_account(account) if account is not None else _keystore_address(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -122,10 +122,4 @@ def _keystore_address(settings: Settings) -> str:
         raise InputError(
             f"{keystore} does not state its address", hint="give --account ADDRESS"
         ) from error
-    return _address("0x" + str(stated).removeprefix("0x"))
-
-
-def _address(text: str) -> str:
-    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
-        raise InputError(f"not an account: {text!r}", hint="expected 0x and 40 hex digits")
-    return text.lower()
+    return require_account("0x" + str(stated).removeprefix("0x"))

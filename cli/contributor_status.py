@@ -90,6 +90,7 @@ def status(
                 "task": chain[task.digest][0],
                 "title": _title(store, task.digest),
                 "state": chain[task.digest][1].name.lower(),
+                "owed_wei": str(dao.ledger.owed_of(chain[task.digest][0], account)),
                 "can_give_back": chain[task.digest][1] in _TRAINED
                 and task.spent_share_micro < task.charged_share_micro,
             }
@@ -181,6 +182,10 @@ def tell_status(out: Console, found: dict[str, Any], budget: Budget) -> None:
     line("█ spent  ▒ reserved  ░ left", "dim")
     if any(told["can_give_back"] for told in found["tasks"]):
         line("a task is over and asked for less than it reserved: --give-back frees the rest")
+    for told in found["tasks"]:
+        if int(told["owed_wei"]):
+            owed = f"task {told['task']} owes you {show_coval(int(told['owed_wei']))}"
+            line(f"{owed}: covalue contributor withdraw-owed {told['task']}")
     for text in found["not_looked_at"]:
         line(f"not held against the ledger: {text}", "yellow")
 

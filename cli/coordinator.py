@@ -7,18 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.output import DryRunOption, JsonOption, call_to_result, console, emit, guard
-from cli.session import ConfigOption, open_account, open_contracts, require_task
+from cli.session import ConfigOption, open_account, open_contracts, require_task, transact
+from dao.calldata import show_duration
 from dao.chain import Call
 from dao.cid import of_digest
 from dao.contracts.task_types import TaskState
 from dao.deployment import Contracts
-from dao.errors import InputError
+from dao.errors import ChainError, InputError
 from dao.open_store import open_store
 from dao.peer import BlockServer
 from dao.records import Task
@@ -138,11 +140,26 @@ def finalise(
     settings, dao = open_contracts(config)
     require_task(dao, task)
     call = dao.ledger.finalise(task)
-    outcome = dao.chain.send(call, open_account(settings).signer, dry_run=dry_run)
-    emit(
-        call_to_result(call) | {"sent": not dry_run, "transaction": outcome.transaction},
-        as_json=as_json,
-    )
+    transact(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+@guard
+def abort(
+    task: TaskArgument,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """End a task that did not close before its deadline. Anyone may.
+
+    Stakes and bonds are free again and the budget is burned; what is committed stays. An open
+    challenge puts it off until the members' time to decide it is over.
+    """
+    settings, dao = open_contracts(config)
+    _refuse_early_abort(dao, task)
+    call = dao.ledger.abort(task)
+    transact(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -154,6 +171,28 @@ def status(task: TaskArgument, config: ConfigOption = None, as_json: JsonOption 
     entries = read_entries(settings.coordinator.path / f"task-{task}.jsonl")
     signed = [entry for entry in entries if entry["kind"] == "signed"]
     emit(_standing(dao, task) | {"rounds_signed": len(signed)}, as_json=as_json)
+
+
+def _refuse_early_abort(dao: Contracts, task_id: int) -> None:
+    """ChainError with the time that is left, or with what is to be done in place of it."""
+    task = require_task(dao, task_id)
+    limit = task.deadline
+    challenge = dao.ledger.challenge_of(task_id, from_block=dao.deployment.block)
+    if challenge is not None:
+        limit = max(limit, challenge.opened_at + dao.ledger.challenge_timeout_seconds())
+    elif task.state is TaskState.CLOSED:
+        raise ChainError(
+            f"task {task_id} is closed: what nobody disputes is earned",
+            hint=f"covalue coordinator finalise {task_id}, after its challenge window",
+        )
+    ended = task.state in (TaskState.FINALISED, TaskState.ABORTED)
+    left = limit - dao.chain.now()
+    if left > 0 and not ended:
+        raise ChainError(
+            f"task {task_id} can be aborted in {show_duration(left)} of chain time",
+            hint="until then it can go on; a coordinator that cheats is stopped by covalue "
+            "contributor challenge or prove-equivocation",
+        )
 
 
 def _due_calls(dao: Contracts, task_id: int) -> tuple[Call, ...]:
@@ -173,6 +212,7 @@ def _due_calls(dao: Contracts, task_id: int) -> tuple[Call, ...]:
 
 def _standing(dao: Contracts, task_id: int) -> dict[str, object]:
     task = dao.ledger.task_of(task_id)
+    challenge = dao.ledger.challenge_of(task_id, from_block=dao.deployment.block)
     return {
         "task": task_id,
         "state": task.state.name.lower(),
@@ -182,7 +222,8 @@ def _standing(dao: Contracts, task_id: int) -> dict[str, object]:
         "checkpoints": task.checkpoint_count,
         "contributors": task.roster_size,
         "parts_opened": task.parts_opened,
-        "challenged": task.challenged,
+        "deadline": task.deadline,
+        "challenge": None if challenge is None else asdict(challenge),
         "model_sha256": task.model_digest,
     }
 

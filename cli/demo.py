@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.output import JsonOption, console, emit, guard
+from cli.stopping import stopped_by_signals
 from demo.options import (
     CONTRIBUTORS,
     CONTRIBUTORS_DEPLOYED,
@@ -99,9 +99,7 @@ def app(
         deployment=deployment,
     )
     # whoever stops us with a signal finds nothing left running either
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    with _bar() as bar:
+    with stopped_by_signals(), _bar() as bar:
         step = bar.add_task("preparing", total=None)
 
         def on_progress(event: Event) -> None:

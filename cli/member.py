@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.member_proposals import judged_challenges, propose, resolve, slash
 from cli.output import DryRunOption, JsonOption, emit, guard
-from cli.session import ConfigOption, open_account, open_contracts, transact
+from cli.session import ConfigOption, open_account, open_contracts, require_account, transact
 from cli.task_cost import proposed_costs
 from dao import governance
 from dao.calldata import plain_text, show_coval, show_time
@@ -22,7 +23,7 @@ from dao.open_store import open_store
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Take part in votes: delegate, read what is proposed, vote, queue, execute.",
+    help="Take part in votes: delegate, propose, read what is proposed, vote, queue, execute.",
 )
 
 ProposalArgument = Annotated[
@@ -54,11 +55,7 @@ def delegate(
     """
     settings, dao = open_contracts(config)
     key = open_account(settings)
-    delegatee = (to or key.address).lower()
-    digits = delegatee.removeprefix("0x")
-    if len(digits) != 40 or not set(digits) <= set("0123456789abcdef"):
-        raise InputError(f"not an account: {to!r}", hint="Expected 0x and 40 hex digits.")
-    call = dao.token.delegate(f"0x{digits}")
+    call = dao.token.delegate(require_account(to or key.address))
     transact(dao, call, key, dry_run=dry_run, as_json=as_json)
 
 
@@ -95,17 +92,19 @@ def show(
     """Show where a proposal stands and, in words, everything it would do.
 
     Each action is also tried on the chain, without sending anything. For a task that it opens:
-    what its record, from the store, costs in privacy. Read this before you vote.
+    what its record, from the store, costs in privacy. For a challenge that it decides: who made it
+    and where the evidence lies. Read this before you vote.
     """
     settings, dao = open_contracts(config)
     view = governance.view_proposal(dao, governance.find_proposal(dao, proposal))
     costs = proposed_costs(open_store(settings.store), view.actions)
-    document = _document(view) | {"tasks": costs}
+    challenges = judged_challenges(dao, view.actions)
+    document = _document(view) | {"tasks": costs, "challenges": challenges}
 
     def tell(out: Console) -> None:
         _tell(out, view)
-        for cost in costs:
-            out.print(plain_text(str(cost["says"])), markup=False, soft_wrap=True, style="bold")
+        for found in (*costs, *challenges):
+            out.print(plain_text(str(found["says"])), markup=False, soft_wrap=True, style="bold")
 
     emit(document, as_json=as_json, text=tell)
 
@@ -137,6 +136,20 @@ def vote(
 
 @app.command()
 @guard
+def cancel(
+    proposal: ProposalArgument,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back a proposal of yours, as long as its vote has not begun."""
+    settings, dao = open_contracts(config)
+    call = governance.cancel(dao, governance.find_proposal(dao, proposal))
+    transact(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+@guard
 def queue(
     proposal: ProposalArgument,
     config: ConfigOption = None,
@@ -161,6 +174,11 @@ def execute(
     settings, dao = open_contracts(config)
     call = governance.execute(dao, governance.find_proposal(dao, proposal))
     transact(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+app.command()(resolve)
+app.command()(slash)
+app.command()(propose)
 
 
 def _summary(view: ProposalView) -> dict[str, object]:

@@ -10,15 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.model_withdrawal import revoke, suspend, unsuspend
 from cli.output import DryRunOption, JsonOption, emit, guard
-from cli.session import ConfigOption, open_account, open_contracts, transact
+from cli.proposing import send_proposal
+from cli.session import ConfigOption, open_account, open_contracts
 from dao.contracts.model_registry import Release, ReleaseStatus
 from dao.errors import InputError
 from dao.governance import propose_release
 from dao.records import ModelCard
 
 app = typer.Typer(
-    no_args_is_help=True, help="Released models: list, show, propose, verify an answer."
+    no_args_is_help=True,
+    help="Released models: list, show, propose, take back, verify an answer.",
 )
 
 
@@ -132,7 +135,12 @@ def propose(
     """
     settings, dao = open_contracts(config)
     call = propose_release(dao, task)
-    transact(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
+    send_proposal(dao, call, open_account(settings), dry_run=dry_run, as_json=as_json)
+
+
+app.command()(suspend)
+app.command()(unsuspend)
+app.command()(revoke)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
@@ -21,6 +22,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 
+from cli.stopping import Stopped
 from dao.errors import CovalueError
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -115,10 +117,10 @@ def _plain(value: object) -> object:
 def guard(command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors of a command into a message, a hint and an exit code.
 
-    A CovalueError is a refusal: message and hint, exit code 2. Ctrl-C exits with 130. Any other
-    exception is a fault of ours: one line and exit code 1; its traceback is printed where the
-    setting `log.tracebacks` is on. Whether the command was called with --json is read from its own
-    `as_json` argument.
+    A CovalueError is a refusal: message and hint, exit code 2. Ctrl-C exits with 130, another
+    signal that unwinds (`cli.stopping`) with 128 and its number. Any other exception is a fault of
+    ours: one line and exit code 1; its traceback is printed where the setting `log.tracebacks` is
+    on. Whether the command was called with --json is read from its own `as_json` argument.
     """
 
     @functools.wraps(command)
@@ -130,9 +132,10 @@ def guard(command: Callable[P, R]) -> Callable[P, R]:
             _fail(error.message, hint=error.hint, as_json=as_json, code=2)
         except (click.exceptions.Exit, click.exceptions.Abort, click.ClickException):
             raise
-        except KeyboardInterrupt:
-            console.print("stopped")
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            console.print(f"stopped by {signal.Signals(number).name}")
+            raise typer.Exit(128 + number) from None
         except Exception as error:  # noqa: BLE001 - the last place that can still explain itself
             extra = _missing_extra(error)
             if extra is not None:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +13,13 @@ import typer
 from rich.console import Console
 
 from cli.output import call_to_result, emit
-from dao.calldata import decode_action, plain_text
+from dao.calldata import decode_action, plain_text, show_coval
 from dao.chain import Call, Outcome
 from dao.contracts.task_types import ChainTask, TaskState
 from dao.deployment import Contracts, open_dao
-from dao.errors import InputError, KeyFileError
+from dao.errors import ChainError, InputError, KeyFileError
 from dao.keystore import AccountKey
+from dao.reverts import Reverted
 from dao.settings import Settings, load_settings
 
 ConfigOption = Annotated[
@@ -55,6 +57,34 @@ def require_task(dao: Contracts, task_id: int) -> ChainTask:
     return task
 
 
+def require_account(text: str) -> str:
+    """An account's address, in lower case; InputError where it is none."""
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+        raise InputError(f"not an account: {text!r}", hint="expected 0x and 40 hex digits")
+    return text.lower()
+
+
+def require_coval(dao: Contracts, key: AccountKey, amount_wei: int, *, what: str) -> None:
+    """ChainError, before anything is sent, where the account holds less than it is about to pay."""
+    held_wei = dao.token.balance_of(key.address)
+    if held_wei < amount_wei:
+        raise ChainError(
+            f"{key.address} holds {show_coval(held_wei)}, and {what} is {show_coval(amount_wei)}",
+            hint="get COVAL from somebody who holds some, or name another account",
+        )
+
+
+def try_calls(dao: Contracts, calls: Sequence[Call], key: AccountKey) -> None:
+    """Reverted where the chain would refuse one of the calls now. Money that a call is not allowed
+    to take yet is left aside: an earlier call allows it, and contracts ask for money last."""
+    for place, call in enumerate(calls):
+        try:
+            dao.chain.simulate(call, sender=key.address)
+        except Reverted as refusal:
+            if place == 0 or refusal.name != "ERC20InsufficientAllowance":
+                raise
+
+
 def transact(
     dao: Contracts,
     call: Call,
@@ -63,9 +93,14 @@ def transact(
     dry_run: bool,
     as_json: bool,
     result: Mapping[str, object] | None = None,
+    told_of_sent: Callable[[Outcome], Mapping[str, object]] | None = None,
 ) -> Outcome:
-    """Send a call (or, in a dry run, only try it) and print what came of it."""
+    """Send a call (or, in a dry run, only try it) and print what came of it: `result`, and what
+    `told_of_sent` reads off the transaction."""
     outcome = dao.chain.send(call, key.signer, dry_run=dry_run)
+    said = dict(result or {})
+    if told_of_sent is not None and not dry_run:
+        said |= told_of_sent(outcome)
     action = decode_action(dao, call)
     document: dict[str, object] = {
         **call_to_result(call),
@@ -75,7 +110,7 @@ def transact(
         "transaction": outcome.transaction,
         "block": outcome.block,
         "call": action.lines(),
-        **(result or {}),
+        **said,
     }
 
     def tell(out: Console) -> None:
@@ -91,7 +126,7 @@ def transact(
             line(f"done: {call.description}")
             line(f"  transaction {outcome.transaction}")
             line(f"  block {outcome.block}, {outcome.gas} gas")
-        for name, value in (result or {}).items():
+        for name, value in said.items():
             line(f"  {name}: {value}")
 
     emit(document, as_json=as_json, text=tell)
@@ -107,9 +142,10 @@ def transact_all(
     as_json: bool,
     result: Mapping[str, object] | None = None,
 ) -> None:
-    """Send calls one after the other (or, in a dry run, only show them) and print them. A later
-    one may need an earlier one, so a dry run does not try them on the chain. `result` is added
-    for --json only: what people should know before was told before."""
+    """Try calls, send them one after the other (or, in a dry run, do not) and print them. Nothing
+    is sent where one would be refused. `result` is added for --json only: what people should know
+    before was told before."""
+    try_calls(dao, calls, key)
     sent: list[dict[str, object]] = []
     for call in calls:
         shown = call_to_result(call)

@@ -95,7 +95,8 @@ def propose(
     as_json: JsonOption = False,
 ) -> None:
     """Store the task's record and all it names, and propose the vote that opens it."""
-    from cli.session import open_account, open_contracts, transact
+    from cli.proposing import send_proposal
+    from cli.session import open_account, open_contracts
     from dao.governance import propose_task
     from dao.open_store import open_store
     from dao.store import MemoryStore, Store
@@ -112,7 +113,7 @@ def propose(
     with console.status("fitting the public set-up"):
         task = _build(taskfile, public, store.put)
     record = store.put(task.canonical())
-    transact(
+    send_proposal(
         dao,
         propose_task(dao, task, record.cid),
         key,

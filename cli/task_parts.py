@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from cli.output import DryRunOption, JsonOption, emit, guard
-from cli.session import ConfigOption, open_account, open_contracts, require_task, transact_all
+from cli.session import (
+    ConfigOption,
+    open_account,
+    open_contracts,
+    require_account,
+    require_coval,
+    require_task,
+    transact_all,
+    try_calls,
+)
 from dao.deployment import Contracts
 from dao.errors import ChainError, InputError
 from dao.messages import part_commitment
@@ -44,8 +53,7 @@ def seal(
     from rounds.report import MAX_PART_BYTES
     from valuation.rows import parse_csv
 
-    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", holder):
-        raise InputError(f"not an account: {holder!r}", hint="expected 0x and 40 hex digits")
+    holder = require_account(holder)
     data = _read(rows)
     if len(data) > MAX_PART_BYTES:
         raise InputError(
@@ -68,9 +76,9 @@ def seal(
             f"cannot write {place}: {error.strerror}", hint="name another file with --salt"
         ) from error
     commitment = part_commitment(salt=value, part_sha256=hashlib.sha256(data).hexdigest())
-    lines = f'[[part]]\nholder = "{holder.lower()}"\ncommitment = "{commitment}"'
+    lines = f'[[part]]\nholder = "{holder}"\ncommitment = "{commitment}"'
     emit(
-        {"holder": holder.lower(), "commitment": commitment, "salt_file": place},
+        {"holder": holder, "commitment": commitment, "salt_file": place},
         as_json=as_json,
         text=lambda out: out.print(
             f"add to task.toml:\n\n{lines}\n\nsalt kept in {place}", markup=False, soft_wrap=True
@@ -95,6 +103,7 @@ def bond(
             hint="open them after the last round: covalue task unseal",
         )
     bond_wei = dao.ledger.terms_of(task).part_bond_wei
+    require_coval(dao, key, bond_wei * len(parts), what="the bond of your parts")
     calls = [dao.token.approve(dao.ledger.address, bond_wei * len(parts))]
     calls += [dao.ledger.post_part_bond(task, part) for part in parts]
     transact_all(dao, calls, key, dry_run=dry_run, as_json=as_json)
@@ -131,7 +140,7 @@ def unseal(
     call = dao.ledger.open_part(
         task, found[0], salt=value, part_digest=reference.sha256, part_cid=reference.cid
     )
-    dao.chain.send(call, key.signer, dry_run=True)
+    try_calls(dao, [call], key)
     store: Store = memory if dry_run else open_store(settings.store)
     store.put(data)
     transact_all(dao, [call], key, dry_run=dry_run, as_json=as_json)

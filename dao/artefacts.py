@@ -49,12 +49,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Entry:
-    """A function, event, error or constructor of an ABI."""
+    """A function, event, error or constructor of an ABI; `changes_state` where a function is
+    neither view nor pure."""
 
     kind: str
     name: str
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...] = ()
+    changes_state: bool = False
 
     @property
     def signature(self) -> str:
@@ -114,6 +116,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         name=item.get("name", ""),
         inputs=tuple(_parameter(part) for part in item.get("inputs", ())),
         outputs=tuple(_parameter(part) for part in item.get("outputs", ())),
+        changes_state=item.get("stateMutability") in ("nonpayable", "payable"),
     )
 
 

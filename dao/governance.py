@@ -235,6 +235,13 @@ def vote(dao: Contracts, proposal: Proposal, support: Support, *, reason: str = 
     return replace(call, description=said)
 
 
+def cancel(dao: Contracts, proposal: Proposal) -> Call:
+    """The call by which its proposer takes a proposal back, before the vote begins."""
+    _require(dao, proposal, ProposalState.PENDING, "is pending", "be cancelled")
+    call = dao.governor.cancel(proposal.arguments(), proposal.description)
+    return replace(call, description=f"cancel proposal {proposal.number} ({proposal.title})")
+
+
 def queue(dao: Contracts, proposal: Proposal) -> Call:
     """The call that puts a passed proposal into the timelock."""
     _require(dao, proposal, ProposalState.SUCCEEDED, "has passed", "be queued")

@@ -61,6 +61,11 @@ _HINTS = {
     "NotAllowed": "The task admits an allow-list only; give the way to its root by --allow-proof.",
     "AlreadyJoined": '"covalue contributor run" takes part in it.',
     "ChallengeOpen": "The members' vote on the challenge comes first.",
+    "NotJoined": '"covalue contributor status" lists the open tasks that you joined.',
+    "ExitIsRequested": "Who asked to leave joins, adds and changes nothing any more.",
+    "TooManyLocks": "Wait until a task that you joined has ended, or leave one before its start.",
+    "UnexpectedStatus": '"covalue model list" says where each release stands.',
+    "GovernorUnableToCancel": "Only its proposer can, and only before the vote begins.",
 }
 
 

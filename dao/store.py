@@ -10,11 +10,21 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from dao.cid import MAX_BLOB_BYTES, assemble, blob_ref, blocks, check_block, format_cid, walk
+from dao.cid import (
+    MAX_BLOB_BYTES,
+    assemble,
+    blob_ref,
+    blocks,
+    check_block,
+    format_cid,
+    parse_cid,
+    walk,
+)
 from dao.durable import fsync_folder
 from dao.errors import MissingBlobError, StoreError
 from dao.records import BlobRef
@@ -124,6 +134,14 @@ class LocalStore(BlockStore):
         """Where the block of a binary CID lies, present or not."""
         text = format_cid(cid)
         return self.path / text[-2:] / text
+
+    def blobs_beginning(self, prefix: bytes) -> Iterator[bytes]:
+        """Content of one block (up to 1 MiB) that begins so, in the order of its CIDs' ends. What
+        is damaged is left out."""
+        for path in sorted(self.path.glob("??/*")):
+            with suppress(OSError, StoreError), path.open("rb") as file:
+                if file.read(len(prefix)) == prefix:
+                    yield self.get_block(parse_cid(path.name))
 
     def get_block(self, cid: bytes) -> bytes:
         path = self.block_path(cid)

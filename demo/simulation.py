@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 from flwr.app import Context
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
 
 from dao.settings import Settings, load_settings
 from dao.store import Store
@@ -28,6 +30,9 @@ from fl_server.context import CoordinatorContext, Progress
 from fl_server.opening import open_context
 from fl_server.server_app import make_server_app
 
+POLL_SECONDS = 0.2
+STOP_SECONDS = 30.0
+"""For Flower's runtime and Ray to end once a simulation is given up."""
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's smallest comfortable shared memory; messages are small."""
 ENVIRONMENT = {
@@ -67,7 +72,7 @@ def simulate(
     `coordinator` are the coordinator's settings, of which `account` and `store` may take the place
     of keystore and store. `progress` is called from the ServerApp's thread and may send
     transactions itself (it opens the sealed parts at `revealing`). Raises what the coordinator
-    raised. Ray is shut down at the end.
+    raised. Ray is shut down at the end, also where the main thread is interrupted.
     """
     files = tuple(str(Path(path).resolve()) for path in vaults)
     opened: list[CoordinatorContext] = []
@@ -90,22 +95,83 @@ def simulate(
         from flwr.simulation import run_simulation
 
         logging.getLogger("flwr").setLevel(logging.ERROR)
-        run_simulation(
-            server_app=make_server_app(open_for),
-            client_app=simulated_client_app(files),
-            num_supernodes=len(files),
-            backend_config={
-                "client_resources": {"num_cpus": 1.0, "num_gpus": 0.0},
-                "init_args": {
-                    "num_cpus": actors,
-                    "num_gpus": 0,
-                    "object_store_memory": OBJECT_STORE_BYTES,
-                    "logging_level": logging.ERROR,
-                    "log_to_driver": False,
-                    "include_dashboard": False,
+        given_up = threading.Event()
+        server_app = _until(given_up, make_server_app(open_for))
+
+        def run() -> None:
+            run_simulation(
+                server_app=server_app,
+                client_app=simulated_client_app(files),
+                num_supernodes=len(files),
+                backend_config={
+                    "client_resources": {"num_cpus": 1.0, "num_gpus": 0.0},
+                    "init_args": {
+                        "num_cpus": actors,
+                        "num_gpus": 0,
+                        "object_store_memory": OBJECT_STORE_BYTES,
+                        "logging_level": logging.ERROR,
+                        "log_to_driver": False,
+                        "include_dashboard": False,
+                    },
                 },
-            },
-        )
+            )
+
+        _run_beside(run, given_up)
+
+
+def _run_beside(run: Callable[[], None], given_up: threading.Event) -> None:
+    """Run Flower's runtime in a thread of its own and raise what it raised. Interrupted, the
+    runtime is ended in order first.
+
+    In the main thread it would put Ray's handlers in place of ours, and wait for its own workers
+    for ever once it is interrupted.
+    """
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            raised.append(error)
+
+    thread = threading.Thread(target=guarded, name="simulation", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+    except BaseException:
+        # what breaks off now, breaks off because of us
+        logging.getLogger("flwr").setLevel(logging.CRITICAL + 1)
+        given_up.set()
+        thread.join(STOP_SECONDS)
+        raise
+    if raised:
+        raise raised[0]
+
+
+def _until(given_up: threading.Event, app: ServerApp) -> ServerApp:
+    """The same ServerApp, which ends early once it is given up: Flower stops its runtime, and with
+    it Ray, when the ServerApp returns. What the coordinator was doing is left as by a crash."""
+    wrapped = ServerApp()
+
+    @wrapped.main()
+    def main(grid: Grid, context: Context) -> None:
+        raised: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                app(grid, context)
+            except BaseException as error:  # noqa: BLE001 - raised again in Flower's thread
+                raised.append(error)
+
+        thread = threading.Thread(target=guarded, name="coordinator", daemon=True)
+        thread.start()
+        while thread.is_alive() and not given_up.is_set():
+            thread.join(POLL_SECONDS)
+        if raised and not given_up.is_set():
+            raise raised[0]
+
+    return wrapped
 
 
 @contextmanager

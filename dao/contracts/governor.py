@@ -137,3 +137,9 @@ class CovalueGovernor(Binding):
             description_hash(description),
             description="execute the queued proposal",
         )
+
+    def cancel(self, actions: Actions, description: str) -> Call:
+        """By its proposer, as long as the vote has not begun."""
+        return self._call(
+            "cancel", *actions, description_hash(description), description="cancel the proposal"
+        )

@@ -52,10 +52,6 @@ class ContributorRegistry(Owned, Linked):
         message: bytes = self._read("popMessage", account, bls_public_key)
         return message
 
-    def key_owner(self, key_hash: bytes, *, block: int | None = None) -> str:
-        address: str = self._read("keyOwner", key_hash, block=block)
-        return address
-
     def min_stake_wei(self, *, block: int | None = None) -> int:
         return int(self._read("minStake", block=block))
 
@@ -94,6 +90,7 @@ class ContributorRegistry(Owned, Linked):
         )
 
     def add_stake(self, amount_wei: int) -> Call:
+        """The amount must be approved before."""
         return self._call("addStake", amount_wei, description=f"add {amount_wei} wei of stake")
 
     def rotate_keys(
@@ -113,19 +110,15 @@ class ContributorRegistry(Owned, Linked):
     def withdraw(self) -> Call:
         return self._call("withdraw", description="take the stake back")
 
-    def release_ended_locks(self, account: str) -> Call:
-        return self._call(
-            "releaseEndedLocks", account, description=f"drop the ended tasks' locks of {account}"
-        )
-
     def slash(
-        self, account: str, amount_wei: int, *, evidence_digest: bytes, evidence_cid: str
+        self, account: str, amount_wei: int, *, evidence_digest: str, evidence_cid: str
     ) -> Call:
+        """Only the timelock can send it: put it into a proposal."""
         return self._call(
             "slash",
             account,
             amount_wei,
-            evidence_digest,
+            bytes.fromhex(evidence_digest),
             evidence_cid,
             description=f"burn {amount_wei} wei of the stake of {account}",
         )

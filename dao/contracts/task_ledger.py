@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dao.chain import Call
-from dao.contracts.binding import Owned, proof_bytes
+from dao.contracts.binding import ZERO_ADDRESS, Owned, proof_bytes
 from dao.contracts.task_types import (
     ChainChallenge,
     ChainCheckpoint,
@@ -43,10 +43,6 @@ class TaskLedger(Owned):
         """BLS keys in the same order, 128 bytes each (EIP-2537)."""
         return tuple(self._read("rosterKeys", task_id, block=block))
 
-    def roster_index_of(self, task_id: int, account: str, *, block: int | None = None) -> int:
-        """Place in the roster; Reverted (NotJoined) if the account is not in it."""
-        return int(self._read("rosterIndexOf", task_id, account, block=block))
-
     def is_joined(self, task_id: int, account: str, *, block: int | None = None) -> bool:
         return bool(self._read("isJoined", task_id, account, block=block))
 
@@ -77,12 +73,23 @@ class TaskLedger(Owned):
         """The result of a closed task; all zero before."""
         return FinalReport.from_abi(self._read("finalOf", task_id, block=block))
 
-    def challenge_of(self, task_id: int, *, block: int | None = None) -> ChainChallenge:
-        found = self._read("challengeOf", task_id, block=block)
+    def challenge_of(self, task_id: int, *, from_block: int) -> ChainChallenge | None:
+        """The open challenge with the CID of its evidence, which stands in its event alone; None
+        where there is none. ChainError where it was made before `from_block`."""
+        found = self._read("challengeOf", task_id)
+        if found["challenger"] == ZERO_ADDRESS:
+            return None
+        events = self.events("Challenged", from_block=from_block, where={"taskId": task_id})
+        if not events:
+            raise ChainError(
+                f"task {task_id} was challenged before block {from_block}",
+                hint="ask from the block in which the contracts were deployed",
+            )
         return ChainChallenge(
             challenger=found["challenger"],
             opened_at=found["openedAt"],
             evidence_digest=found["evidenceDigest"].hex(),
+            evidence_cid=events[-1].arguments["evidenceCid"],
         )
 
     def owed_of(self, task_id: int, account: str, *, block: int | None = None) -> int:

@@ -260,8 +260,9 @@ class OpenedPartEvent:
 
 @dataclass(frozen=True)
 class ChainChallenge:
-    """An open challenge; the challenger is the zero address where there is none."""
+    """An open challenge: who made it and when, and where its evidence lies."""
 
     challenger: str
     opened_at: int
     evidence_digest: str
+    evidence_cid: str
