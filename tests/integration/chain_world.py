@@ -77,8 +77,13 @@ def pass_vote(devnet: Devnet, dao: Contracts, calls: Sequence[Call], text: str =
 
 
 def run_vote(devnet: Devnet, dao: Contracts, proposing: Call) -> None:
-    """Send a proposal and carry it to its execution with the first founder's votes."""
+    """Send a proposal and carry it to its execution."""
     send(dao, FOUNDERS[0], proposing)
+    carry_vote(devnet, dao)
+
+
+def carry_vote(devnet: Devnet, dao: Contracts) -> None:
+    """Carry the newest proposal to its execution with the first founder's votes."""
     proposal = list_proposals(dao)[-1]
     devnet.advance(61)
     send(dao, FOUNDERS[0], vote(dao, proposal, Support.FOR))

@@ -59,7 +59,7 @@ def test_deployer_can_do_nothing_any_more(dao: Contracts) -> None:
         dao.models.release(1, release_number=1),
         dao.timelock.grant_role("proposer", address(DEPLOYER)),
         dao.ledger.resolve(1, upheld=True),
-        dao.registry.slash(address(0), 1, evidence_digest=bytes(32), evidence_cid="b"),
+        dao.registry.slash(address(0), 1, evidence_digest="00" * 32, evidence_cid="b"),
     ]
     for call in attempts:
         with pytest.raises(Reverted):

@@ -79,7 +79,7 @@ def test_amounts_and_names(dao: Contracts) -> None:
     assert said["to"] == f"{dao.timelock.address} (TimelockController)"
     assert said["value"] == "1500000000000000000 (1.5 COVAL)"
     slash = dao.registry.slash(
-        "0x" + "77" * 20, 10**18, evidence_digest=bytes(32), evidence_cid="x"
+        "0x" + "77" * 20, 10**18, evidence_digest="00" * 32, evidence_cid="x"
     )
     assert meanings(dao, slash)["amount"] == "1000000000000000000 (1 COVAL)"
 
