@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from eth_account.signers.local import LocalAccount
 from flwr.app import Context
@@ -41,13 +42,14 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_MEMORY_MONITOR": "1",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""What Flower and Ray read at their start: no telemetry, one thread for arithmetic, and vaults that
-do not yield (Ray's 15) to whatever else runs on a newcomer's machine."""
+"""What Flower and Ray read at their start: no telemetry, one thread for arithmetic, no stack at a
+SIGTERM, and vaults that do not yield (Ray's 15) to whatever else runs on a newcomer's machine."""
 
 _vaults: dict[str, Vault] = {}
 """Open vaults of this process (an actor), by settings file."""
@@ -149,27 +151,30 @@ def _run_beside(run: Callable[[], None], given_up: threading.Event) -> None:
         raise raised[0]
 
 
+class GivenUp(Exception):
+    """The simulation was interrupted while its coordinator was at work."""
+
+
+class _Leaving:
+    """A Grid until it is given up; then whatever is asked of it raises GivenUp."""
+
+    def __init__(self, grid: Grid, given_up: threading.Event) -> None:
+        self._grid, self._given_up = grid, given_up
+
+    def __getattr__(self, name: str) -> Any:
+        if self._given_up.is_set():
+            raise GivenUp(name)
+        return getattr(self._grid, name)
+
+
 def _until(given_up: threading.Event, app: ServerApp) -> ServerApp:
-    """The same ServerApp, which ends early once it is given up: Flower stops its runtime, and with
-    it Ray, when the ServerApp returns. What the coordinator was doing is left as by a crash."""
+    """The same ServerApp, which ends at its next message once it is given up: Flower stops its
+    runtime, and with it Ray, when the ServerApp has ended."""
     wrapped = ServerApp()
 
     @wrapped.main()
     def main(grid: Grid, context: Context) -> None:
-        raised: list[BaseException] = []
-
-        def guarded() -> None:
-            try:
-                app(grid, context)
-            except BaseException as error:  # noqa: BLE001 - raised again in Flower's thread
-                raised.append(error)
-
-        thread = threading.Thread(target=guarded, name="coordinator", daemon=True)
-        thread.start()
-        while thread.is_alive() and not given_up.is_set():
-            thread.join(POLL_SECONDS)
-        if raised and not given_up.is_set():
-            raise raised[0]
+        app(cast(Grid, _Leaving(grid, given_up)), context)
 
     return wrapped
 

@@ -136,11 +136,23 @@ def newcomer(built: tuple[Town, Path]) -> Path:
 
 @dataclass(frozen=True)
 class Told:
-    """What was said of the task before it ran: by `task validate`, `member show`, `join`."""
+    """What was said of the task before it ran: by `task validate`, `member show`, `join` (of an
+    open task that costs the same; `too_late` of this one, which runs)."""
 
     validated: dict[str, Any]
     voted: dict[str, Any]
     joining: dict[str, Any]
+    too_late: dict[str, Any]
+
+
+def open_another(town: Town, title: str) -> int:
+    """The number of a further task that differs from the town's in its title alone."""
+    first_id, first = town.task_id, town.task
+    town.task = town.replace_task(title=title)
+    federation._vote_open(town, town.store.put(town.task.canonical()).cid)
+    opened = town.task_id
+    town.task_id, town.task = first_id, first
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +161,13 @@ def told_before(built: tuple[Town, Path], newcomer: Path) -> Told:
     mine = str(town.vault_settings(0))
     assert ask(contributor, "status", "--config", mine)["tasks"] == []
     config = ("--config", str(newcomer))
+    ask(contributor, "register", "--stake", "60", *config)
+    joinable = str(open_another(town, "Homes that nobody began with"))
     return Told(
         validated=ask(tasks, "validate", str(taskfile), "--quick"),
         voted=ask(member, "show", "1", *config),
-        joining=ask(contributor, "join", str(town.task_id), "--dry-run", *config),
+        joining=ask(contributor, "join", joinable, "--dry-run", *config),
+        too_late=ask(contributor, "join", str(town.task_id), "--dry-run", *config, code=2),
     )
 
 
@@ -186,6 +201,20 @@ def test_the_epsilon_is_the_same_before_the_vote_before_joining_and_after(
     change_settings(mine, vault={"max_epsilon_micro": 10_000_000})
     assert ask(contributor, "status", "--config", str(mine))["epsilon_left_micro"] == left
     change_settings(mine, vault={"max_epsilon_micro": 20_000_000})
+
+
+def test_a_dry_run_says_why_a_task_cannot_be_joined(
+    told_before: Told, trained: Town, newcomer: Path
+) -> None:
+    """The question that join itself asks, while the task runs and after it has closed."""
+    assert "WrongState" in told_before.too_late["error"]
+    assert "state running" in told_before.too_late["error"]
+    words = ("join", str(trained.task_id), "--config", str(newcomer))
+    before = sent_by_newcomer(trained)
+    dry = ask(contributor, *words, "--dry-run", code=2)
+    assert "state closed" in dry["error"]
+    assert dry == ask(contributor, *words, code=2)
+    assert sent_by_newcomer(trained) == before
 
 
 def test_status_draws_the_budget_by_task(trained: Town) -> None:
@@ -278,12 +307,8 @@ def test_a_task_that_is_over_gives_back_what_it_never_asked_for(
 ) -> None:
     """A second task is aborted after its first round; what its other round had reserved returns."""
     town = trained
+    opened = open_another(town, "Homes that nobody finished")
     second = town.replace_task(title="Homes that nobody finished")
-    first_id, first = town.task_id, town.task
-    town.task = second
-    federation._vote_open(town, town.store.put(second.canonical()).cid)
-    opened = town.task_id
-    town.task_id, town.task = first_id, first
     config = str(town.vault_settings(0))
     before = ask(contributor, "status", "--config", config)
     reserve_and_answer(town.vault_settings(0), second)

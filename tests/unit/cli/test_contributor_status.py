@@ -62,8 +62,13 @@ def two_tasks() -> tuple[dict[str, Any], Budget]:
         tasks=(running, ended),
     )
     told = [
-        {"task": 3, "title": "Homes of a town", "can_give_back": False},
-        {"task": 1, "title": "Old homes\x1b[31m", "can_give_back": True},
+        {"task": 3, "title": "Homes of a town", "can_give_back": False, "owed_wei": "0"},
+        {
+            "task": 1,
+            "title": "Old homes\x1b[31m",
+            "can_give_back": True,
+            "owed_wei": "5" + "0" * 17,
+        },
     ]
     found = {
         "account": "0x" + "11" * 20,
@@ -93,6 +98,8 @@ def test_each_task_has_a_line_with_its_numbers() -> None:
     text = " ".join(lines)
     assert "spent 3.301; 17.345 is the most that one more task may cost" in text
     assert "--give-back" in text
+    assert "task 1 owes you 0.5 COVAL: covalue contributor withdraw-owed 1" in text
+    assert "task 3 owes" not in text
     assert "not held against the ledger: task 2: nobody has it" in text
 
 

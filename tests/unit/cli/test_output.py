@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from cli.main import platform_problem
 from cli.output import JsonOption, emit, guard
+from cli.stopping import SIGNALS, Stopped, stopped_by_signals
 from dao.errors import ChainError, CovalueError
 from dao.records import BlobRef
 
@@ -88,10 +90,38 @@ def test_a_missing_extra_is_named() -> None:
     assert "covalue[demo]" in result.stderr
 
 
-def test_ctrl_c_ends_without_a_traceback() -> None:
-    result = run(KeyboardInterrupt())
-    assert result.exit_code == 130
-    assert "Traceback" not in result.output
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "stopped by SIGINT"),
+        (Stopped(signal.SIGTERM), 143, "stopped by SIGTERM"),
+    ],
+)
+def test_a_signal_ends_with_one_line_and_the_shell_s_code(
+    error: KeyboardInterrupt, code: int, line: str
+) -> None:
+    result = run(error)
+    assert result.exit_code == code
+    assert result.output.strip() == line
+
+
+def test_the_first_signal_unwinds_and_a_second_one_does_not_break_off_the_tidying_up() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    tidied = []
+
+    def stopped_twice() -> None:
+        with stopped_by_signals():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+                tidied.append(True)
+
+    with pytest.raises(Stopped) as caught:
+        stopped_twice()
+    assert caught.value.number == signal.SIGTERM
+    assert tidied
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_wrong_options_are_typer_s_own_errors() -> None:
