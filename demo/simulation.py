@@ -74,7 +74,7 @@ def simulate(
     `coordinator` are the coordinator's settings, of which `account` and `store` may take the place
     of keystore and store. `progress` is called from the ServerApp's thread and may send
     transactions itself (it opens the sealed parts at `revealing`). Raises what the coordinator
-    raised. Ray is shut down at the end, also where the main thread is interrupted.
+    raised.
     """
     files = tuple(str(Path(path).resolve()) for path in vaults)
     opened: list[CoordinatorContext] = []
@@ -92,19 +92,27 @@ def simulate(
         )
         return opened[0]
 
+    run_flower(
+        make_server_app(open_for), simulated_client_app(files), nodes=len(files), actors=actors
+    )
+
+
+def run_flower(server_app: ServerApp, client_app: ClientApp, *, nodes: int, actors: int) -> None:
+    """Run the two apps in Flower's simulation runtime until the ServerApp ends, and raise what it
+    raised. Ray is shut down at the end, also where the main thread is interrupted: then the
+    ServerApp ends at its next message."""
     with _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from flwr.simulation import run_simulation
 
         logging.getLogger("flwr").setLevel(logging.ERROR)
         given_up = threading.Event()
-        server_app = _until(given_up, make_server_app(open_for))
 
         def run() -> None:
             run_simulation(
-                server_app=server_app,
-                client_app=simulated_client_app(files),
-                num_supernodes=len(files),
+                server_app=_until(given_up, server_app),
+                client_app=client_app,
+                num_supernodes=nodes,
                 backend_config={
                     "client_resources": {"num_cpus": 1.0, "num_gpus": 0.0},
                     "init_args": {
@@ -143,7 +151,8 @@ def _run_beside(run: Callable[[], None], given_up: threading.Event) -> None:
             thread.join(POLL_SECONDS)
     except BaseException:
         # what breaks off now, breaks off because of us
-        logging.getLogger("flwr").setLevel(logging.CRITICAL + 1)
+        for name in ("flwr", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         given_up.set()
         thread.join(STOP_SECONDS)
         raise
