@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.commands import COMMANDS, load_command, root
+from dao.artefacts import CONTRACT_NAMES, load_artefact
 
 ROOT = Path(__file__).resolve().parents[3]
 DESIGN: dict[str, tuple[str, ...]] = {
@@ -20,12 +21,15 @@ DESIGN: dict[str, tuple[str, ...]] = {
     "dao": ("deploy", "show"),
     "contributor": (
         "init", "check", "register", "join", "run", "status", "claim", "challenge", "exit",
-        "rotate-keys",
+        "rotate-keys", "add-stake", "leave", "prove-equivocation", "withdraw-owed",
     ),
     "task": ("new", "validate", "forecast", "propose"),
-    "coordinator": ("certs", "run", "status"),
-    "member": ("delegate", "proposals", "show", "vote", "queue", "execute"),
-    "model": ("list", "show", "propose", "verify"),
+    "coordinator": ("certs", "run", "status", "finalise", "abort"),
+    "member": (
+        "delegate", "proposals", "show", "vote", "queue", "execute", "propose", "resolve", "slash",
+        "cancel",
+    ),
+    "model": ("list", "show", "propose", "verify", "suspend", "unsuspend", "revoke"),
     "audit": (),
     "serve": (),
 }  # fmt: skip
@@ -34,6 +38,10 @@ SENDING = {
     "contributor challenge", "contributor exit", "contributor rotate-keys",
     "task propose", "task bond", "task unseal",
     "member delegate", "member vote", "member queue", "member execute", "model propose",
+    "contributor add-stake", "contributor leave", "contributor prove-equivocation",
+    "contributor withdraw-owed", "coordinator finalise", "coordinator abort", "member propose",
+    "member resolve", "member slash", "member cancel", "model suspend", "model unsuspend",
+    "model revoke",
 }  # fmt: skip
 
 
@@ -113,3 +121,30 @@ def test_every_command_line_in_the_docs_exists(page: str) -> None:
         if name in known:
             given = {word.split("=")[0] for word in words if re.fullmatch(r"--[a-z-]+(=.*)?", word)}
             assert given <= options(known[name]) | {"--help"}, f"{page}: {line}"
+
+
+def functions_told() -> dict[str, set[str]]:
+    """By contract, the functions that docs/commands.md names; "" holds those of all."""
+    told: dict[str, set[str]] = {}
+    contract = ""
+    for line in (ROOT / "docs" / "commands.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if (head := re.fullmatch(r"\*\*(.+)\*\*", cells[0])) is not None:
+            contract = "" if head[1] == "All of them" else head[1]
+        elif re.fullmatch(r"(`[a-zA-Z]+`(, )?)+", cells[0]):
+            told.setdefault(contract, set()).update(re.findall(r"`([a-zA-Z]+)`", cells[0]))
+    return told
+
+
+def test_the_table_of_acts_holds_every_function_that_changes_something() -> None:
+    """And no other: what a contract offers, somebody can find, with the way to it."""
+    told = functions_told()
+    everywhere = told.pop("")
+    for name in CONTRACT_NAMES:
+        functions = load_artefact(name).functions
+        changing = {
+            each for each, found in functions.items() if any(e.changes_state for e in found)
+        }
+        received = {each for each in changing if each.startswith("onERC")}
+        assert changing - received - everywhere == told.pop(name), name
+    assert not told
