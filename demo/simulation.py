@@ -137,24 +137,27 @@ def _run_beside(run: Callable[[], None], given_up: threading.Event) -> None:
     for ever once it is interrupted.
     """
     raised: list[BaseException] = []
+    # an event: in Python 3.11 a thread whose join was interrupted passes for ended
+    ended = threading.Event()
 
     def guarded() -> None:
         try:
             run()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             raised.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=guarded, name="simulation", daemon=True)
-    thread.start()
+    threading.Thread(target=guarded, name="simulation", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(POLL_SECONDS)
+        while not ended.wait(POLL_SECONDS):
+            continue
     except BaseException:
         # what breaks off now, breaks off because of us
         for name in ("flwr", "ray"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         given_up.set()
-        thread.join(STOP_SECONDS)
+        ended.wait(STOP_SECONDS)
         raise
     if raised:
         raise raised[0]
