@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from dao.artefacts import Entry, Parameter, encode
+from dao.calldata import show_coval
 from dao.chain import Call, Outcome
 from dao.contracts.binding import Binding
 from dao.contracts.model_registry import ReleaseStatus
@@ -56,11 +57,11 @@ def propose_slash(
         raise ChainError(
             f"{account} has no stake here", hint="name the account of a contributor of this DAO"
         )
-    text = f"Burn {amount_wei} wei of the stake of {account}\n\nEvidence: {evidence.cid}"
+    what = f"Burn {show_coval(amount_wei)} of the stake of {account}"
     call = dao.registry.slash(
         account, amount_wei, evidence_digest=evidence.sha256, evidence_cid=evidence.cid
     )
-    return propose(dao, [call], _with(text, reason))
+    return propose(dao, [call], _with(f"{what}\n\nEvidence: {evidence.cid}", reason))
 
 
 def propose_revocation(dao: Contracts, number: int, *, reason: str) -> Call:

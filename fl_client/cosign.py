@@ -143,8 +143,9 @@ class _Replay:
                     Code.MISMATCH,
                     f"rounds {checkpoint.first_round} to {checkpoint.last_round}: other records "
                     "than this vault was shown before",
-                    hint="both are in your store: two signed records for one round cost the "
-                    "coordinator its bond (TaskLedger.proveEquivocation)",
+                    hint="both are in your store, and two signed records for one round cost the "
+                    f"coordinator its bond: covalue contributor prove-equivocation "
+                    f"{self.on_chain.task_id}",
                 )
             self.own.check_receipts(done.records[checkpoint.first_round - 1 :])
             return done

@@ -76,6 +76,18 @@ def test_any_damaged_block_is_named(tmp_path: Path) -> None:
         assert store.get(root) == BIG
 
 
+def test_blobs_are_found_by_how_they_begin_and_damaged_ones_are_left_out(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    for data in (b"record one", b"record two", b"record three", b"another", b"rec", BIG):
+        store.put(data)
+    damaged = store.block_path(parse_cid(cid_of(b"record two")))
+    damaged.write_bytes(b"record two!")
+    (store.path / "a stray file").write_bytes(b"record four")
+    (damaged.parent / "no-cid").write_bytes(b"record five")
+    assert sorted(store.blobs_beginning(b"record")) == [b"record one", b"record three"]
+    assert list(LocalStore(tmp_path / "empty").blobs_beginning(b"record")) == []
+
+
 def test_pin_finds_a_hole_anywhere(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     root = store.put(BIG).cid
