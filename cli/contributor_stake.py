@@ -64,7 +64,7 @@ def leave(
 def exit_(
     config: ConfigOption = None, dry_run: DryRunOption = False, as_json: JsonOption = False
 ) -> None:
-    """Ask to leave, and after the cooldown take the stake back."""
+    """Leave the DAO: ask, and after the cooldown take the stake back."""
     settings, dao = open_contracts(config)
     key = open_account(settings)
     at = dao.registry.withdrawable_at(key.address)

@@ -113,9 +113,9 @@ def propose(
 ) -> None:
     """Propose any change of the DAO that only the vote can make.
 
-    Its rules (vote, quorum, delays), the guardian, the treasury and what it holds. Prints the call
-    decoded; --dry-run shows it without proposing. What has a command of its own (a task, a release,
-    a challenge, a stake) is proposed by that one.
+    Its rules (vote, quorum, delays), the guardian, the treasury and what it holds. Says what the
+    call would do; --dry-run says it without proposing. What has a command of its own (a task, a
+    release, a challenge, a stake) is proposed by that one.
     """
     settings, dao = open_contracts(config)
     if function in _OWN_COMMANDS:

@@ -12,7 +12,7 @@ from cli.session import transact
 from dao.chain import Call, Outcome
 from dao.deployment import Contracts
 from dao.keystore import AccountKey
-from dao.motions import proposal_made
+from dao.motions import proposal_made, proposed_actions
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; published with the proposal, for those who vote.")
@@ -28,10 +28,20 @@ def send_proposal(
     as_json: bool,
     result: Mapping[str, object] | None = None,
 ) -> None:
-    """Send the call that proposes (or only try it); tell the proposal's number and what is next."""
+    """Send the call that proposes (or only try it); tell what it would do, the proposal's number
+    and what is next."""
 
     def told(outcome: Outcome) -> Mapping[str, object]:
         number = proposal_made(dao, outcome).number
         return {"proposal": number, "next": f"covalue member show {number}"}
 
-    transact(dao, call, key, dry_run=dry_run, as_json=as_json, result=result, told_of_sent=told)
+    does = [line for action in proposed_actions(dao, call) for line in action.lines()]
+    transact(
+        dao,
+        call,
+        key,
+        dry_run=dry_run,
+        as_json=as_json,
+        result={"does": does, **(result or {})},
+        told_of_sent=told,
+    )

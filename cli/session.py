@@ -127,7 +127,12 @@ def transact(
             line(f"  transaction {outcome.transaction}")
             line(f"  block {outcome.block}, {outcome.gas} gas")
         for name, value in said.items():
-            line(f"  {name}: {value}")
+            if isinstance(value, list):
+                line(f"  {name}:")
+                for text in value:
+                    line(f"    {text}")
+            else:
+                line(f"  {name}: {value}")
 
     emit(document, as_json=as_json, text=tell)
     return outcome

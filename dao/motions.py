@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from dao.artefacts import Entry, Parameter, encode
-from dao.calldata import show_coval
+from dao.artefacts import Entry, Parameter, decode_named, encode
+from dao.calldata import Action, decode_action, show_coval
 from dao.chain import Call, Outcome
 from dao.contracts.binding import Binding
 from dao.contracts.model_registry import ReleaseStatus
@@ -33,6 +33,17 @@ def proposal_made(dao: Contracts, outcome: Outcome) -> Proposal:
         if event.name == "ProposalCreated"
     )
     return next(each for each in list_proposals(dao) if each.id == made)
+
+
+def proposed_actions(dao: Contracts, proposing: Call) -> tuple[Action, ...]:
+    """What a proposal would do, of the call that makes it."""
+    entry = dao.governor.artefact.function("propose")
+    said = decode_named(entry.inputs, proposing.data[4:], where=entry.name)
+    triples = zip(said["targets"], said["values"], said["calldatas"], strict=True)
+    return tuple(
+        decode_action(dao, Call(to=target, data=data, value=value, description=""))
+        for target, value, data in triples
+    )
 
 
 def propose_verdict(dao: Contracts, task_id: int, *, upheld: bool, reason: str) -> Call:

@@ -77,6 +77,10 @@ def test_members_burn_a_stake_and_change_the_dao(desk: Desk, job: Job) -> None:
     quorum = "CovalueGovernor.updateQuorumNumerator"
     dry = desk.ask(founder, *propose, quorum, "12", "--dry-run")
     assert not dry["sent"]
+    assert dry["does"][1:] == [
+        "  newQuorumNumerator = 12",
+        "  WARNING: changes the quorum",
+    ]
     made = desk.ask(founder, *propose, quorum, "12", "--title", "A higher quorum")
     shown = desk.ask(founder, "member", "show", str(made["proposal"]))
     assert shown["title"] == "A higher quorum"
