@@ -24,12 +24,14 @@ from fl_client.answers import write_all, write_durably, writing
 from fl_client.refusals import Code, Refused
 from fl_client.regular_file import read_regular
 from privacy.ledger import LedgerState
-from privacy.ledger_entry import GENESIS, LedgerEntry
+from privacy.ledger_entry import GENESIS, BrokenLink, LedgerEntry
 
-_WAY_OUT = (
-    "put the newest ledger.jsonl back; if it is lost, the budget of these records counts as spent: "
+_NEWEST = "put the newest ledger.jsonl back"
+_IF_LOST = (
+    "if it is lost, the budget of these records counts as spent: "
     "use them in no vault again (covalue contributor exit gives the stake back)"
 )
+_WAY_OUT = f"{_NEWEST}; {_IF_LOST}"
 _REBUILD = (
     "put it back; or, if you know that ledger.jsonl is the newest one, nothing is lost: run "
     "covalue contributor check --rebuild-witness. If it may come from a backup, do not, for what "
@@ -120,19 +122,54 @@ class LedgerFile:
         whole = data.rfind(b"\n") + 1
         if hashlib.sha256(data[: self._size]).digest() != self._seen.digest():
             self._forget()
-        for line in data[self._size : whole].splitlines(keepends=True):
+        lines = data[self._size : whole].splitlines(keepends=True)
+        for place, line in enumerate(lines):
             try:
-                state = self._state.apply(LedgerEntry.parse(line.rstrip(b"\n")))
+                state = self._state.apply(_parsed(line))
             except RecordError as error:
-                number = len(self._heads)
+                refusal = self._damaged(error, lines[place:])
                 self._forget()
-                raise Refused(
-                    Code.LEDGER,
-                    f"{self._path}, line {number}: {error.message}",
-                    hint=f"{error.hint}; {_WAY_OUT}" if error.hint else _WAY_OUT,
-                ) from error
+                raise refusal from error
             self._learn(state, line)
         return whole < len(data)
+
+    def _damaged(self, error: RecordError, lines: list[bytes]) -> Refused:
+        """Why the first of these lines cannot be taken in, naming the one to look at."""
+        number = len(self._heads)
+        told = f"line {number}: {error.message}"
+        if isinstance(error, BrokenLink) and number > 1:
+            told = self._changed(number, lines)
+        return Refused(
+            Code.LEDGER, f"{self._path}, {told}", hint=f"{error.hint or _NEWEST}; {_IF_LOST}"
+        )
+
+    def _changed(self, number: int, lines: list[bytes]) -> str:
+        """Which of two lines was changed, where the second, the first of `lines`, does not follow.
+
+        What comes after tells: the next line, or the witness, has seen one of the two as it was."""
+        before = number - 1
+        entry, seen = _parsed(lines[0]), self._head_seen_after(number, lines[1:])
+        if seen == entry.digest():
+            return (
+                f"line {before}: changed after it was written: line {number} names another one"
+                " before it"
+            )
+        if seen == entry.model_copy(update={"previous": self._state.head}).digest():
+            return f"line {number}: its `previous` was changed: it does not name line {before}"
+        return (
+            f"line {before} or {number}: one of the two was changed after it was written:"
+            f" line {number} does not follow from line {before}"
+        )
+
+    def _head_seen_after(self, number: int, later: list[bytes]) -> str | None:
+        """The hash of line `number` by what came after it; None where nothing did."""
+        try:
+            if later:
+                return _parsed(later[0]).previous
+            seen = self._read_witness()
+        except (RecordError, Refused):
+            return None
+        return seen[1] if seen is not None and seen[0] == number else None
 
     def _append_line(self, line: bytes) -> None:
         created = not self._path.exists()
@@ -229,3 +266,7 @@ class LedgerFile:
         with writing(self._path), self._path.open("r+b") as file:
             file.truncate(self._size)
             os.fsync(file.fileno())
+
+
+def _parsed(line: bytes) -> LedgerEntry:
+    return LedgerEntry.parse(line.rstrip(b"\n"))

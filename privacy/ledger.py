@@ -18,39 +18,8 @@ from dataclasses import dataclass, field, replace
 from dao.errors import BudgetError, RecordError, VaultRefusal
 from dao.records import PrivacyPolicy
 from privacy.filters import GDP_ORDER, LifetimeLimit, largest_epsilon_micro, spent_epsilon_micro
-from privacy.ledger_entry import GENESIS, EntryKind, LedgerEntry, Reservation
-
-
-@dataclass(frozen=True)
-class TaskSpending:
-    """What one task reserved, and `answered`: round -> (base digest, update digest)."""
-
-    reservation: Reservation
-    order: int
-    released: bool = False
-    answered: dict[int, tuple[str, str]] = field(default_factory=dict)
-
-    @property
-    def charged_nano(self) -> int:
-        """All rounds; after a release only the answered ones."""
-        if self.released:
-            return self.spent_nano
-        return self.reservation.charge_nano(self.reservation.every_round(), order=self.order)
-
-    @property
-    def spent_nano(self) -> int:
-        """The answered rounds."""
-        return self.reservation.charge_nano(frozenset(self.answered), order=self.order)
-
-    @property
-    def epsilon_micro(self) -> int:
-        """What the whole task costs at its own delta: the number that the vote was shown."""
-        return self.reservation.epsilon_micro(self.reservation.every_round())
-
-    @property
-    def spent_epsilon_micro(self) -> int:
-        """What the answered rounds alone cost at the task's own delta."""
-        return self.reservation.epsilon_micro(frozenset(self.answered))
+from privacy.ledger_entry import GENESIS, BrokenLink, EntryKind, LedgerEntry, Reservation
+from privacy.task_spending import TaskSpending
 
 
 @dataclass(frozen=True)
@@ -67,10 +36,14 @@ class LedgerState:
 
     @classmethod
     def replay(cls, entries: Iterable[LedgerEntry]) -> LedgerState:
-        """Fold the entries from the first; RecordError names the entry that does not follow."""
+        """Fold the entries from the first; RecordError names the line (from 1) that fails."""
         state = cls()
-        for entry in entries:
-            state = state.apply(entry)
+        for number, entry in enumerate(entries, start=1):
+            try:
+                state = state.apply(entry)
+            except RecordError as error:
+                place = f"ledger line {number}"
+                raise RecordError(f"{place}: {error.message}", hint=error.hint) from error
         return state
 
     @property
@@ -203,15 +176,15 @@ class LedgerState:
         return self._entry("release", task_digest, order=task.order, charge_nano=back)
 
     def apply(self, entry: LedgerEntry) -> LedgerState:
-        """The state after `entry`. RecordError where it does not follow from this state."""
+        """The state after `entry`. RecordError where it does not follow from this state: BrokenLink
+        where all but its `previous` does."""
         self._check_chain(entry)
-        place = f"ledger entry {entry.sequence}"
         try:
             expected = replace(self, account=entry.account)._expected(entry)
         except VaultRefusal as error:
-            raise RecordError(f"{place}: {error.message}") from error
+            raise RecordError(error.message) from error
         if expected != entry:
-            raise RecordError(f"{place}: does not say what it should, or says it twice")
+            raise RecordError("it does not say what it should, or says it twice")
         if entry.reservation is not None:
             task = TaskSpending(reservation=entry.reservation, order=entry.order)
         elif entry.base_model_sha256 is not None and entry.update_sha256 is not None:
@@ -229,19 +202,22 @@ class LedgerState:
         )
 
     def _check_chain(self, entry: LedgerEntry) -> None:
-        place = f"ledger entry {entry.sequence}"
         if self.account is not None and entry.account != self.account:
             raise RecordError(
-                f"{place} is of the vault of {entry.account}, this is the vault of {self.account}",
+                f"it is of the vault of {entry.account}, this is the vault of {self.account}",
                 hint="each vault keeps a ledger of its own: put this vault's own one back",
             )
         if self.order is not None and entry.order != self.order:
-            raise RecordError(f"{place}: filter order {entry.order}, the ledger's is {self.order}")
-        if entry.sequence != self.length or entry.previous != self.head:
+            raise RecordError(f"filter order is {entry.order}, the ledger's is {self.order}")
+        if entry.sequence != self.length:
             raise RecordError(
-                f"{place}: sequence {entry.sequence}, previous {entry.previous};"
-                f" expected {self.length}, {self.head}",
-                hint="the ledger was cut, reordered or changed; restore it from a whole copy",
+                f"sequence is {entry.sequence}, expected {self.length}:"
+                " lines were taken out, added or moved"
+            )
+        if entry.previous != self.head:
+            raise BrokenLink(
+                f"it does not name what stands before it: previous is {entry.previous},"
+                f" expected {self.head}"
             )
 
     def _expected(self, entry: LedgerEntry) -> LedgerEntry | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dao.canonical import Address, Amount, Count, Digest, Positive, Record
+from dao.errors import RecordError
 from dao.records import PrivacyPolicy, Sampling
 from privacy.accounting import Releases, releases_epsilon_micro
 from privacy.filters import GDP_ORDER, ORDERS, releases_charge_nano, round_charge_nano
@@ -19,6 +20,10 @@ from privacy.filters import GDP_ORDER, ORDERS, releases_charge_nano, round_charg
 EntryKind = Literal["reserve", "round", "release"]
 GENESIS = "0" * 64
 """`previous` of a ledger's first entry."""
+
+
+class BrokenLink(RecordError):
+    """An entry names another past than what stands before it: one of the two was changed."""
 
 
 class Reservation(Record):

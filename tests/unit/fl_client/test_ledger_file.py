@@ -123,10 +123,48 @@ def test_a_change_behind_an_open_ledger_is_seen(tmp_path: Path) -> None:
     file = ledger(tmp_path)
     file.load()
     (tmp_path / "ledger.jsonl").write_bytes(whole.replace(b'"round":2', b'"round":5'))
-    with pytest.raises(Refused, match="line 4"):
+    with pytest.raises(Refused, match="line 3: changed"):
         file.load()
     (tmp_path / "ledger.jsonl").write_bytes(whole)
     assert file.load().length == 4
+
+
+def test_an_edit_is_told_by_the_line_it_was_made_in(tmp_path: Path) -> None:
+    """Whatever was changed there, and the way out is told once."""
+    whole = filled(tmp_path, rounds=5)
+    lines = whole.splitlines(keepends=True)
+    edits = {
+        "update_sha256": "0" * 64,
+        "base_model_sha256": "0" * 64,
+        "previous": "0" * 64,
+        "account": OTHER,
+        "sequence": 7,
+        "round": 6,
+        "order": 2,
+        "charge_nano": "1",
+    }
+    for number in range(2, len(lines)):
+        for field, value in edits.items():
+            changed = json.loads(lines[number - 1]) | {field: value}
+            line = json.dumps(changed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+            assert line != lines[number - 1]
+            edited = [*lines[: number - 1], line, *lines[number:]]
+            (tmp_path / "ledger.jsonl").write_bytes(b"".join(edited))
+            error = refused(tmp_path)
+            named = f"{tmp_path / 'ledger.jsonl'}, line {number}: "
+            assert error.message.startswith(named), (number, field, error.message)
+            hint = error.hint or ""
+            assert hint.count("back") == hint.count("if it is lost") + 1, hint
+            assert "restore" not in hint
+    (tmp_path / "ledger.jsonl").write_bytes(whole)
+    assert ledger(tmp_path).load().length == 6
+
+
+def test_where_nothing_tells_which_of_two_lines_was_changed_both_are_named(tmp_path: Path) -> None:
+    whole = filled(tmp_path, rounds=2)
+    (tmp_path / "witness.json").unlink()
+    (tmp_path / "ledger.jsonl").write_bytes(whole.replace(b'"round":1', b'"round":5'))
+    assert "line 2 or 3: one of the two was changed" in refused(tmp_path).message
 
 
 @pytest.mark.promise(1)

@@ -185,12 +185,12 @@ def test_replay_gives_the_same_state_from_bytes() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda e: e[1:], "expected 0"),
-        (lambda e: [e[0], e[2]], "expected 1"),
-        (lambda e: [e[0].model_copy(update={"charge_nano": 1}), *e[1:]], "entry 0"),
-        (lambda e: [e[0], e[1].model_copy(update={"update_sha256": "0" * 64}), e[2]], "entry 2"),
+        (lambda e: e[1:], "line 1: sequence is 1, expected 0"),
+        (lambda e: [e[0], e[2]], "line 2: sequence is 2, expected 1"),
+        (lambda e: [e[0].model_copy(update={"charge_nano": 1}), *e[1:]], "line 1"),
+        (lambda e: [e[0], e[1].model_copy(update={"update_sha256": "0" * 64}), e[2]], "line 3"),
         (lambda e: [e[0], e[1].model_copy(update={"round": 9}), e[2]], "not reserved"),
-        (lambda e: [*e[:2], e[2].model_copy(update={"charge_nano": 10**12})], "entry 2"),
+        (lambda e: [*e[:2], e[2].model_copy(update={"charge_nano": 10**12})], "line 3"),
         (
             lambda e: [
                 *e,

@@ -247,7 +247,7 @@ def test_an_entry_of_another_filter_or_with_free_sampling_is_refused() -> None:
     state = EMPTY.apply(first)
     second = state.reserve(task_digest=digest("u"), policy=policy(9.0), limit=limit(8.0, "gdp"))
     assert second is not None
-    with pytest.raises(RecordError, match="filter order 5"):
+    with pytest.raises(RecordError, match="filter order is 5"):
         state.apply(second.model_copy(update={"order": 5}))
     sampled = Reservation.of_policy(policy(2.0, sampling=SAMPLING), order=4)
     for change in ({"order": 0}, {"reservation": {**sampled.model_dump(), "round_nano": "0"}}):
