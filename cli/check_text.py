@@ -64,7 +64,7 @@ def _lines(report: DataReport, counted: int) -> Iterator[tuple[str, str | None]]
     if not report.accepted:
         yield "  no row counts: updates would be noise alone, and earn nothing", "bold red"
     for note in report.notes:
-        yield f"  {note.told}", "yellow"
+        yield f"  {'likely cause: ' if note.is_cause else ''}{note.told}", "yellow"
     yield from _rejected(report)
     for words in report.unseen:
         then = "count as other" if words.counted_as_other else "are rejected"

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dao.records import DateFeature
+from fl_client.check.number_notations import NotationCounts
 from fl_client.check.report import ColumnNote
+from fl_client.check.values import number_columns
 from valuation.columns import Fault, Reading
 from valuation.rows import ReadRows
 from valuation.schema import MICRO, Schema, location_of
@@ -42,16 +44,23 @@ class LikelyCauses:
         self._exchanged = 0
         dates = [each.column for each in schema.features if isinstance(each, DateFeature)]
         self._moments: dict[str, _Moments] = {column: _Moments() for column in dates}
+        self._numbers: dict[str, NotationCounts] = {
+            column: NotationCounts()
+            for column, (kind, _) in number_columns(schema).items()
+            if kind != "date"
+        }
+        self._expected: dict[str, str] = {}
 
     def add(self, read: ReadRows, block: pd.DataFrame) -> None:
         """The readings of one block and its cells."""
         readings = {each.column: each for each in read.readings if Fault.MALFORMED in each.broke}
         if self._place is not None:
             self._add_place(readings[self._place.latitude], readings[self._place.longitude])
-        for column, moments in self._moments.items():
+        for column, counts in (*self._moments.items(), *self._numbers.items()):
             malformed = readings[column].faults == Fault.MALFORMED
             if malformed.any():
-                moments.add(block[column][malformed].tolist())
+                counts.add(block[column][malformed].tolist())
+                self._expected[column] = readings[column].expected
 
     def notes(self) -> list[ColumnNote]:
         """For a person."""
@@ -81,6 +90,9 @@ class LikelyCauses:
                         " sale",
                     )
                 )
+        for column, counts in self._numbers.items():
+            for notation, told in counts.told(column, self._expected.get(column, "")):
+                found.append(ColumnNote(column, notation.value, told))
         return found
 
     def _add_place(self, latitude: Reading, longitude: Reading) -> None:

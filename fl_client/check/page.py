@@ -68,9 +68,12 @@ def _figures(report: DataReport) -> str:
 
 def _findings(report: DataReport) -> str:
     parts: list[str] = []
-    if report.notes:
-        items = "".join(f"<li>{text(note.told)}</li>" for note in report.notes)
-        parts.append(f"<h2>Columns that tell nothing</h2><ul>{items}</ul>")
+    causes = [note for note in report.notes if note.is_cause]
+    silent = [note for note in report.notes if not note.is_cause]
+    for title, notes in (("Likely causes", causes), ("Columns that tell nothing", silent)):
+        if notes:
+            items = "".join(f"<li>{text(note.told)}</li>" for note in notes)
+            parts.append(f"<h2>{title}</h2><ul>{items}</ul>")
     parts.append("<h2>Rejected rows</h2>")
     if report.rejections:
         parts.append(

@@ -74,11 +74,17 @@ class Units:
 @dataclass(frozen=True)
 class ColumnNote:
     """What one column's cells have in common: `problem` is constant or empty (it tells the model
-    nothing), exchanged (latitude with longitude) or time of day (where a day is needed)."""
+    nothing), exchanged (latitude with longitude), time of day (where a day is needed), or how
+    numbers are written (`fl_client.check.number_notations.Notation`)."""
 
     column: str
     problem: str
     told: str
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it is a guess why cells are refused, not a word on a column that says nothing."""
+        return self.problem not in ("constant", "empty")
 
 
 @dataclass(frozen=True)
