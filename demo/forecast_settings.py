@@ -142,9 +142,12 @@ def remarks(task: Task, setting: Setting, *, units: int, gain: float) -> tuple[s
             "(one standard deviation) about what is promised"
         )
     if gain < -AS_GOOD:
+        instead = "another family (covalue task new --family mlp), fewer categories, or more units"
+        if task.policy.sampling is not None:
+            instead = "rounds on all units (without [privacy.sampling]), or a larger epsilon"
         found.append(
             f"training ends {-gain:.3f} of R2 below where it starts: do not open this task; try "
-            "another family (covalue task new --family mlp), fewer categories, or more units"
+            + instead
         )
     return tuple(found)
 

@@ -6,6 +6,9 @@ gradients of those it took, and adds noise, also where it took none: whether a s
 would otherwise show. Between steps the contributor's own model moves along what it has found, by
 public numbers only. What leaves is the sum of the noisy sums, so the steps compose as
 `privacy.subsampled` accounts for them.
+
+They save messages, not privacy: at the same epsilon full batches learn more, and training can end
+below where it starts (docs/spec/privacy.md, section 5; `covalue task forecast` warns of it).
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class UnitSection(Section):
 
 
 class SamplingSection(Section):
-    """Poisson-sampled local steps between two rounds, for slow networks."""
+    """Poisson-sampled local steps between two rounds, for slow networks. They cost accuracy at the
+    same epsilon, and training may end below its start (docs/spec/privacy.md, section 5)."""
 
     rate: Annotated[float, Field(gt=0, le=1)]
     """Probability with which each unit takes part in a step."""

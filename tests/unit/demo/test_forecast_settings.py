@@ -8,7 +8,7 @@ import math
 import pytest
 
 from dao.errors import InputError
-from dao.records import Calibration
+from dao.records import Calibration, Sampling
 from demo.forecast_settings import MOST_SETTINGS, Setting, remarks, settings_of, taskfile_at
 from demo.forecast_task import forecast_task
 from demo.market import TARGET, generate_market
@@ -128,6 +128,18 @@ def test_who_reads_is_warned_where_training_ends_below_its_start(
     found = remarks(task, setting, units=100, gain=gain)
     assert len(found) == len(told)
     assert all(word in line for word, line in zip(told, found, strict=True))
+
+
+def test_the_warning_of_a_sampled_task_says_what_to_leave_out() -> None:
+    task = make_world(public_n=100).task
+    sampling = Sampling(rate_micro=100_000, steps=5, eta_micro=10_000, local_units=50)
+    policy = task.policy.model_copy(update={"sampling": sampling})
+    setting = Setting(contributors=2, rounds=2, epsilon=8.0, noise_multiplier=None)
+    for each, way_out in ((policy, "without [privacy.sampling]"), (task.policy, "another family")):
+        told = task.model_copy(update={"policy": each})
+        (warning,) = remarks(told, setting, units=100, gain=-0.2)
+        assert "0.200 of R2 below where it starts" in warning
+        assert way_out in warning
 
 
 @pytest.mark.parametrize(("units", "warned"), [(500, True), (50_000, False)])
