@@ -56,10 +56,11 @@ class LikelyCauses:
         readings = {each.column: each for each in read.readings if Fault.MALFORMED in each.broke}
         if self._place is not None:
             self._add_place(readings[self._place.latitude], readings[self._place.longitude])
-        for column, counts in (*self._moments.items(), *self._numbers.items()):
+        tallies: dict[str, _Moments | NotationCounts] = {**self._moments, **self._numbers}
+        for column, tally in tallies.items():
             malformed = readings[column].faults == Fault.MALFORMED
             if malformed.any():
-                counts.add(block[column][malformed].tolist())
+                tally.add(block[column][malformed].tolist())
                 self._expected[column] = readings[column].expected
 
     def notes(self) -> list[ColumnNote]:
