@@ -12,11 +12,12 @@ import numpy as np
 from dao.errors import TaskError
 from dao.records import Task
 from privacy.mechanism import clip_norm, noise_deviation
+from rounds.landscape import Landscape
 from rounds.mixing import mixing_weights
 from rounds.phases import release_of
 from rounds.state import Floats, Ints, state_from_float, state_to_float, update_to_float
 from rounds.step import Displacement, Steps, SumSteps, eta_of
-from rounds.wiener import Landscape, WienerRule, wiener_rule
+from rounds.wiener import WienerRule, wiener_rule
 from valuation.family import Family
 from valuation.kernel import KernelFamily
 

@@ -26,62 +26,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import blas, cho_factor, cho_solve, lapack
 from scipy.special import erf
 
 from dao.errors import TaskError
+from rounds.landscape import Floats, Landscape
 from rounds.step import PUBLIC
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from rounds.surveys import damping, expected_counts, most_units
 
 SPREAD_SHARE = 0.2
 """Share of a contributor's rows that may lie anywhere, whatever its histogram says (tuned on
 held-out seeds)."""
-LEAST_DEVIATIONS = 1.5
-"""Counts below so many deviations of the survey's noise are taken for noise."""
-SIZE_DEVIATIONS = 3.0
-"""A contributor may have more units than its survey says, by so many deviations of their sum."""
-MOST_DAMPING = 12.0
-"""How many times shorter steps are where surveys lie far from the public rows (tuned on held-out
-seeds of two regions of ten)."""
-USUAL_DISTANCE, STRANGE_DISTANCE = 0.2, 0.28
-"""Total variation between surveys and public rows up to which nothing is damped, and from which all
-is; drawn from one market they are .05 to .15 apart (seeds 5 to 8)."""
 _BLOCK, _TILE = 2_000, 64
 """Rows of a product taken together, and of a triangle that is mirrored."""
-_ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """Public quantities that the rule follows from.
-
-    Attributes:
-        features: float64[n, d], psi of synthetic rows.
-        cells: int64[n], the survey cell of each, below `cell_count`.
-        cell_count: length of a survey.
-        prior: float64[d], variance that each coefficient may have.
-        spread: standard deviation of a residual.
-        clip_norm: C.
-        deviation: standard deviation that the noise of all training rounds together leaves in one
-            contributor's mean update: sigma C / sqrt(T).
-        survey_deviation: standard deviation of the noise in one count.
-        units: N, how many units the task expects in all.
-        public: float64[cell_count], public rows in each cell that the process was fitted to.
-    """
-
-    features: Floats
-    cells: Ints
-    cell_count: int
-    prior: Floats
-    spread: float
-    clip_norm: float
-    deviation: float
-    survey_deviation: float
-    units: int
-    public: Floats
 
 
 @dataclass(frozen=True)
@@ -162,7 +119,7 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     scale = np.sqrt(landscape.prior)
     information = np.zeros((d, d))
     told = expected_counts(landscape, histograms)
-    rows_in_cell = np.maximum(_present(landscape), 1)
+    rows_in_cell = np.maximum(landscape.present, 1)
     # Contributors whose survey says nothing are alike: one matrix serves them all.
     distinct, whose, times = np.unique(told, axis=0, return_inverse=True, return_counts=True)
     weights: list[Floats] = []
@@ -181,86 +138,13 @@ def wiener_rule(landscape: Landscape, histograms: Floats) -> WienerRule:
     scaled = scale[:, None] * information * scale[None, :]
     scaled[np.diag_indices(d)] += 1.0
     return WienerRule(
-        sizes=_sizes(landscape, histograms, told),
+        sizes=most_units(landscape, histograms, told),
         weights=tuple(weights[place] for place in whose.reshape(-1)),
         noiseless=1.0 / sampling,
         precision=1.0 / landscape.prior,
         factor=cho_factor(scaled, lower=True),
         scale=scale,
     )
-
-
-def expected_counts(landscape: Landscape, histograms: Floats) -> Floats:
-    """float64[K, cell_count]: how many units each contributor is taken to have in each cell.
-
-    Counts lost in the survey's noise are dropped. Who told nothing that can be heard is taken to
-    have its share of N units, everywhere alike.
-    """
-    present = _present(landscape)
-    heard = _heard(landscape, histograms)
-    counts: Floats = np.where(heard, np.maximum(histograms, 0.0), 0.0)
-    everywhere = landscape.units / len(histograms) * present / present.sum()
-    counts[counts.sum(axis=1) <= 0.0] = everywhere
-    totals = counts.sum(axis=1)
-    held: Floats = counts * (_held(totals, float(landscape.units)) / totals)[:, None]
-    return held
-
-
-def _sizes(landscape: Landscape, histograms: Floats, told: Floats) -> Floats:
-    """float64[K]: who told nothing is not larger than the least that told something."""
-    sizes, silent = told.sum(axis=1), ~_heard(landscape, histograms).any(axis=1)
-    if not silent.all():
-        sizes[silent] = np.minimum(sizes[silent], sizes[~silent].min())
-    unsure = SIZE_DEVIATIONS * landscape.survey_deviation * math.sqrt(landscape.cell_count)
-    found: Floats = sizes + unsure
-    return found
-
-
-def damping(landscape: Landscape, histograms: Floats, counts: Floats) -> float:
-    """How many times the curvature is taken, 1 to MOST_DAMPING.
-
-    How rows look is known where public rows are. Where contributors have theirs elsewhere, they may
-    lie close together, and then pull some thousand times harder in one direction than rows strewn
-    over a cell would: a step by the curvature of those would overshoot. So it is shortened by how
-    far the surveys are from the public rows, in total variation, less what noise makes of it. Where
-    it ends does not change.
-    """
-    total = float(counts.sum())
-    apart = 0.5 * float(np.abs(counts.sum(axis=0) / total - _shares(landscape.public)).sum())
-    heard = _heard(landscape, histograms).sum(axis=0)
-    noise = landscape.survey_deviation * float(np.sqrt(heard).sum()) / (total * _ROOT_TWO_PI)
-    strange = (apart - noise - USUAL_DISTANCE) / (STRANGE_DISTANCE - USUAL_DISTANCE)
-    return 1.0 + (MOST_DAMPING - 1.0) * min(1.0, max(0.0, strange))
-
-
-def _held(totals: Floats, most: float) -> Floats:
-    """The largest totals cut to one level where all together pass `most`: who tells too much is cut
-    before who tells the truth."""
-    falling = np.sort(totals)[::-1]
-    if float(falling.sum()) <= most:
-        return totals
-    below = falling.sum() - np.cumsum(falling)
-    levels = (most - below) / np.arange(1, len(falling) + 1)
-    # The first level at which the next total is not cut any more.
-    stands = levels >= np.append(falling[1:], 0.0)
-    held: Floats = np.minimum(totals, levels[int(np.argmax(stands))])
-    return held
-
-
-def _heard(landscape: Landscape, histograms: Floats) -> npt.NDArray[np.bool_]:
-    """Which counts stand out from the survey's noise, where there are synthetic rows."""
-    loud = histograms > LEAST_DEVIATIONS * landscape.survey_deviation
-    return loud & (_present(landscape) > 0)
-
-
-def _shares(counts: Floats) -> Floats:
-    shares: Floats = counts / counts.sum()
-    return shares
-
-
-def _present(landscape: Landscape) -> npt.NDArray[np.int64]:
-    """int64[cell_count]: how many synthetic rows lie in each cell."""
-    return np.bincount(landscape.cells, minlength=landscape.cell_count)
 
 
 def _row_curvature(landscape: Landscape) -> tuple[Floats, Floats]:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from dao.errors import TaskError
+from rounds.landscape import Landscape
 from rounds.step import PUBLIC
-from rounds.wiener import Landscape, WienerRule, damping, expected_counts, wiener_rule
+from rounds.surveys import damping, expected_counts
+from rounds.wiener import WienerRule, wiener_rule
 from tests.unit.rounds.wiener_world import plain_cut, plain_damping
 
 D, ROWS, CELLS, K, UNITS = 24, 240, 8, 5, 3_000

@@ -13,7 +13,8 @@ from valuation_world import sales
 
 from dao.errors import RecordError, TaskError
 from privacy import accounting
-from rounds.wiener import Landscape, wiener_rule
+from rounds.landscape import Landscape
+from rounds.wiener import wiener_rule
 from valuation.blueprint import Blueprint, draw_blueprint
 from valuation.covariance import covariance
 from valuation.draft import draft_task
