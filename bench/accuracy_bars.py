@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.accuracy import Result, Split, public_baselines, run_family, split_rows
-from bench.accuracy_peers import MARKETS, bare_result, ebm_result, two_region_split
+from bench.accuracy import Result, public_baselines, run_family
+from bench.accuracy_peers import MARKETS, bare_result, ebm_result
+from bench.accuracy_protocol import Split, split_rows, two_region_split
 from demo.data import as_strings
 from demo.market import TARGET as MARKET_TARGET
 from demo.market import generate_market

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What accuracy is compared with and tried on: central DP-EBM, a task without public rows, public
-rows from few regions, variants of the market generator."""
+"""What accuracy is compared with and tried on: central DP-EBM, a task without public rows,
+variants of the market generator."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.accuracy import (
+from bench.accuracy import Result
+from bench.accuracy_protocol import (
     Blobs,
-    Result,
     Split,
     accepted,
     columns_of,
@@ -25,7 +25,7 @@ from privacy import accounting
 from valuation.build import build_task
 from valuation.encode import target_to_value
 from valuation.metrics import measure
-from valuation.schema import Floats, Ints
+from valuation.schema import Floats
 from valuation.taskfile import parse_taskfile
 
 DELTA = 1e-5
@@ -192,15 +192,3 @@ def ebm_result(
     )
     seconds = time.perf_counter() - start
     return Result("central DP-EBM", epsilon, 1, seed, metrics.r2, metrics.mdape, seconds)
-
-
-def two_region_split(frame: pd.DataFrame, *, seed: int) -> Split:
-    """The usual split, but the 500 public rows come from two of ten regions of the train side, and
-    all other rows of the train side are private."""
-    whole = split_rows(frame, seed=seed, contributors=10, keep=None, public_rows=0)
-    random = np.random.default_rng(seed + 1_000)
-    regions = random.choice(10, 2, replace=False)
-    inside: Ints = np.flatnonzero(np.isin(whole.owner, regions))
-    public = random.choice(inside, 500, replace=False)
-    rest = np.setdiff1d(np.arange(len(whole.private)), public)
-    return Split(whole.test, whole.private[public], whole.private[rest], whole.owner[rest])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A drafted task on California and its rows, divided as `bench.accuracy` divides them.
+"""A drafted task on California and its rows, divided by `bench.accuracy_protocol`.
 
 Of the test rows, `SEALED_ROWS` drawn by the seed score the contributors, as sealed rows would, and
 the others measure the model.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.accuracy import PUBLIC_ROWS, Blobs, accepted, make_task, split_rows
+from bench.accuracy_protocol import PUBLIC_ROWS, Blobs, accepted, make_task, split_rows
 from dao.records import Task
 from privacy.noise import NoiseSource
 from rounds.contribution import contribution
@@ -47,7 +47,7 @@ class Market:
 
 
 def market(seed: int) -> Market:
-    """The protocol of `bench.accuracy`: 500 public rows, ten contributors by geography."""
+    """The protocol of `bench.accuracy_protocol`: 500 public rows, ten contributors by geography."""
     file = Path(os.environ.get("COVALUE_DATA", ".")) / "california_housing.csv"
     frame = parse_csv(file.read_bytes(), name=str(file))
     split = split_rows(

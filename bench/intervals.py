@@ -3,9 +3,9 @@
 
     COVALUE_DATA=FOLDER python -m bench.intervals [--epsilon 8] [--seeds 0 1 2 3 4]
 
-Protocol of bench/accuracy.py, 10 contributors by geography, task as `covalue task new` drafts it:
-calibration units are kept out of training, each contributor releases its noisy histogram, the sum
-becomes a card's calibration. Judged on the test rows. Peer: central split conformal prediction
+Protocol of bench/accuracy_protocol.py, 10 contributors by geography, task as `covalue task new`
+drafts it: calibration units are kept out of training, each contributor releases its noisy
+histogram, the sum becomes a card's calibration. Judged on the test rows. Peer: central split conformal prediction
 (crepes) around the same model on the same calibration units, all in one place and without noise.
 The ten regions are k-means clusters of all rows of the file, fixed once; test rows are pooled over
 the seeds.
@@ -26,7 +26,7 @@ from crepes import ConformalRegressor
 from sklearn.cluster import KMeans
 
 from bench import ratio_measures
-from bench.accuracy import Blobs, make_task, split_rows
+from bench.accuracy_protocol import Blobs, make_task, split_rows
 from dao.records import Task
 from demo.forecast import forecast_noise, train_in_process
 from rounds.calibration_summary import CalibrationSummary

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.accuracy import Result, public_baselines, run_family, split_rows
+from bench.accuracy import Result, public_baselines, run_family
+from bench.accuracy_protocol import split_rows
 from valuation.rows import parse_csv
 
 CONTRIBUTORS = 10
