@@ -5,8 +5,9 @@
 
 Protocol of bench/accuracy_protocol.py, 10 contributors by geography, task as `covalue task new`
 drafts it: calibration units are kept out of training, each contributor releases its noisy
-histogram, the sum becomes a card's calibration. Judged on the test rows. Peer: central split conformal prediction
-(crepes) around the same model on the same calibration units, all in one place and without noise.
+histogram, the sum becomes a card's calibration. Judged on the test rows. Peer: central split
+conformal prediction (crepes) around the same model on the same calibration units, all in one place
+and without noise.
 The ten regions are k-means clusters of all rows of the file, fixed once; test rows are pooled over
 the seeds.
 """

@@ -4,8 +4,9 @@
 Each row goes through the module as a batch of one: torch.func.vmap runs the module's forward, and
 its gradient, on [1, columns] for every row. So rows cannot meet, whatever the module does to a
 batch: it never gets one. A forward that vmap cannot follow (a look at the numbers, chance) fails.
-`privacy.row_checks` tries all that on made-up rows first, and names the layer. Opacus' own hooks
-run all rows as one batch and trust the module to keep them apart; vmap is as fast (measured).
+`privacy.row_checks` tries all that on made-up rows first, and names the layer. Opacus'
+GradSampleModule runs all rows as one batch and trusts the module to keep them apart; vmap need not,
+and is faster (`python -m bench.other_modules`).
 
 Rounding. Matrix products round a row by where it lies in memory, among its neighbours. Where that
 would be all that is left (a residual far below output and target, rows of a unit that cancel) the

@@ -4,6 +4,7 @@ and what no trial finds still gets one row at a time."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from opacus import GradSampleModule
+from opacus.validators import ModuleValidator
 from torch import nn
 
 from dao.errors import TaskError
@@ -153,6 +155,28 @@ def test_the_sum_is_that_of_opacus_where_rows_stay_apart(layer: nn.Module) -> No
     norms = found.norm(dim=1, keepdim=True)
     expected = (found * (OPTIONS["clip_norm"] / norms).clamp(max=1.0)).sum(dim=0).numpy()
     assert np.linalg.norm(ours - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [lambda _, h: h - h.mean(dim=0, keepdim=True), lambda _, h: h / len(h)],
+    ids=["less the batch's mean", "over the batch's size"],
+)
+def test_opacus_lets_rows_meet_where_we_refuse(forward) -> None:
+    """Why no module goes through GradSampleModule: its sum is not that of rows clipped alone."""
+    module = _module(forward)
+    assert ModuleValidator.validate(module, strict=False) == []
+    inputs, targets, _ = _rows(50)
+    sampled = GradSampleModule(copy.deepcopy(module), loss_reduction="sum")
+    residual = sampled(torch.from_numpy(inputs))[:, 0] - torch.from_numpy(targets)
+    (0.5 * residual**2).sum().backward()
+    found = torch.cat([each.grad_sample.reshape(50, -1) for each in sampled.parameters()], dim=1)
+    factors = (OPTIONS["clip_norm"] / found.norm(dim=1, keepdim=True)).clamp(max=1.0)
+    theirs = (found * factors).sum(dim=0).numpy()
+    expected = _one_by_one(module, inputs, targets)
+    assert np.linalg.norm(theirs - expected) > 0.05 * np.linalg.norm(expected)
+    with pytest.raises(TaskError, match=r"layer 1 \(Layer\) gives a row another value among other"):
+        Engine(module, WIDTH)
 
 
 def test_rounding_errors_do_not_hang_on_the_neighbours() -> None:
