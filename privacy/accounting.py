@@ -46,7 +46,7 @@ class NoisePlan:
 
 
 def delta_of(*, epsilon: float, mu: float) -> float:
-    """delta(epsilon) of mu-Gaussian DP; mu > 0."""
+    """delta(epsilon) of mu-Gaussian DP, mu > 0 (Dong, Roth, Su 2019, corollary 2.13)."""
     upper = float(ndtr(-epsilon / mu + mu / 2.0))
     return upper - math.exp(epsilon + float(log_ndtr(-epsilon / mu - mu / 2.0)))
 

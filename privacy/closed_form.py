@@ -201,7 +201,7 @@ class _Call:
 
 
 def bounded(residual: Floats, huber: float | None) -> Floats:
-    """The derivative of the loss by the output, from f - y."""
+    """float64[n]: the derivative of the loss by the output, from f - y float64[n] (Huber 1964)."""
     return residual if huber is None else np.clip(residual, -huber, huber)
 
 
@@ -210,7 +210,10 @@ def _stretches(rows: int, most: int) -> Iterator[slice]:
 
 
 def whole_units(sizes: Ints, most: int) -> Iterator[tuple[slice, slice]]:
-    """Stretches of rows and of units: whole units of `most` rows together, or one larger unit."""
+    """Stretches of rows and of units: whole units of `most` rows together, or one larger unit.
+
+    sizes: int64[u], rows of each unit, in the order in which they stand.
+    """
     ends = np.cumsum(sizes)
     first = before = 0
     while first < len(sizes):

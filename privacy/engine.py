@@ -41,11 +41,24 @@ def clipped_sum(
     max_rows: int,
     huber: float | None,
 ) -> Floats:
-    """Sum over units of the clipped gradient of the loss, d float64 in `module.parameters()` order.
+    """Sum over units of the clipped gradient of the loss (Abadi et al. 2016, by the unit).
 
-    inputs [n, p]; targets [n] are what the module itself should give (target minus offset); units
-    [n] say which rows belong together. The module is not changed. TaskError names what a module
-    may not have: see `Engine`, which is faster where one model takes many steps.
+    `Engine` is faster where one model takes many steps.
+
+    Args:
+        module: see `Engine`; it is not changed.
+        inputs: float64[n, p].
+        targets: float64[n], what the module itself should give (target minus offset).
+        units: int64[n], equal for rows of one unit.
+        clip_norm: C, Euclidean, in units of the loss gradient.
+        max_rows: how many rows of a unit count, the first in file order.
+        huber: the largest residual that the gradient follows, in units of targets; None: any.
+
+    Returns:
+        float64[d], in `module.parameters()` order.
+
+    Raises:
+        TaskError: shapes that do not fit, no positive bound, or a module that `Engine` refuses.
     """
     if inputs.ndim != 2:
         raise TaskError(f"inputs have shape {inputs.shape}, expected rows and columns")
@@ -97,7 +110,11 @@ class Engine:
         max_rows: int,
         huber: float | None,
     ) -> Floats:
-        """As the function `clipped_sum`, at parameters theta float64[d]."""
+        """As the function `clipped_sum`, at parameters theta float64[d].
+
+        Raises:
+            TaskError: shapes that do not fit, or no positive bound.
+        """
         if not len(inputs) == len(targets) == len(units):
             raise TaskError(
                 f"{len(inputs)} inputs, {len(targets)} targets and {len(units)} units:"

@@ -35,7 +35,7 @@ class LayerVector:
 
 
 class LayerSum(LayerVector):
-    """A sum of such vectors. Who finds it empty writes over what is left in it from before."""
+    """A sum of float64[d]. Who finds it empty writes over what is left in it from before."""
 
     empty = True
 

@@ -43,7 +43,7 @@ class Reservation(Record):
 
     @classmethod
     def of_policy(cls, policy: PrivacyPolicy, *, order: int) -> Reservation:
-        """VaultRefusal where the filter of this order cannot hold the task."""
+        """Of a whole task. VaultRefusal where the filter of this order cannot hold it."""
         return cls(
             rounds=policy.rounds,
             noise_multiplier_micro=policy.noise_multiplier_micro,

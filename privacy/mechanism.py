@@ -55,7 +55,8 @@ def least_grid_bits(deviation: float) -> int:
 
 
 def to_grid(values: NDArray[np.float64], *, bits: int) -> NDArray[np.int64]:
-    """Round half to even onto the grid 2^-bits; what is beyond the range takes its nearest end.
+    """int64 of the same shape: values rounded half to even onto the grid 2^-bits; what is beyond
+    the range takes its nearest end.
 
     Saturating is post-processing of what is already private; an error here would tell of data.
     """

@@ -51,7 +51,7 @@ class NoiseSource(Protocol):
         ...
 
     def gaussian(self, n: int) -> NDArray[np.float64]:
-        """n independent samples of N(0, 1)."""
+        """float64[n]: independent samples of N(0, 1)."""
         ...
 
 
@@ -156,7 +156,7 @@ class SeededNoise(_AesNoise):
 
 
 def public_gaussian(seed: bytes, n: int) -> NDArray[np.float64]:
-    """n samples of N(0, 1) that follow from `seed`: SHAKE-256(seed), 8 bytes a sample.
+    """float64[n]: samples of N(0, 1) that follow from `seed`: SHAKE-256(seed), 8 bytes a sample.
 
     A word w (little endian) gives u = (2 (w >> 12) + 1) 2^-53 and the sample Phi^-1(u).
     """

@@ -60,7 +60,7 @@ class RowByRow:
     def gradients(
         self, theta: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `outputs`, and [n, d]: each row's output differentiated by all parameters."""
+        """As `outputs`, and float64[n, d]: each row's output differentiated by all parameters."""
         of_each = vmap(grad_and_value(self._output), in_dims=(None, 0))
         found, outputs = of_each(self._named(theta), rows)
         parts = [found[name].reshape(len(rows), -1) for name in self._shapes]

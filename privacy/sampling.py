@@ -35,7 +35,7 @@ class UniformSource(Protocol):
     counts on nobody knowing who was taken."""
 
     def uniform(self, n: int) -> Floats:
-        """n independent samples from (0, 1]."""
+        """float64[n]: independent samples from (0, 1]."""
         ...
 
 
@@ -89,8 +89,11 @@ def sampled_update(
 
 
 def sampled_rows(units: NDArray[np.int64], rate: float, random: UniformSource) -> NDArray[np.int64]:
-    """Rows, in file order, of a Poisson sample: each unit as a whole with probability `rate`,
-    rounded down to 2^-53, whatever the others do."""
+    """int64[m]: rows, in file order, of a Poisson sample: each unit as a whole with probability
+    `rate`, rounded down to 2^-53, whatever the others do.
+
+    units: int64[n], equal for rows of one unit.
+    """
     names, unit_of_row = np.unique(units, return_inverse=True)
     taken = random.uniform(len(names)) <= rate
     return np.flatnonzero(taken[unit_of_row])

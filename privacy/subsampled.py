@@ -75,7 +75,7 @@ def sampled_epsilon(
 def sampled_rdp(*, rate_micro: int, noise_multiplier_micro: int, order: int) -> float:
     """Renyi divergence of a whole order >= 2 of one Poisson-sampled Gaussian step, a unit being
     added or removed (Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian
-    Mechanism", 2019)."""
+    Mechanism", 2019). rate and noise multiplier are in 1e-6."""
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 

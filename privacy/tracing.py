@@ -131,7 +131,7 @@ def _is_whole(module: nn.Module, graph: Graph) -> bool:
 
 @lru_cache(maxsize=64)
 def made_up_rows(rows: int, columns: int) -> torch.Tensor:
-    """Standard normal numbers, always the same; to be copied before they are used."""
+    """float64[rows, columns], standard normal, always the same; copy before changing it."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
 

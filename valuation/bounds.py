@@ -29,6 +29,7 @@ def wants_log(values: Floats) -> bool:
 
 
 def skewness(values: Floats) -> float:
+    """Third standardised moment of float64[n], at least one; 0 where all are equal."""
     deviation = float(values.std())
     if deviation == 0.0:
         return 0.0

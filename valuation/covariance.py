@@ -85,7 +85,7 @@ def squared_distances(a: Floats, b: Floats) -> Floats:
 
 
 def matern32(squared: Floats) -> Floats:
-    """Matern 3/2 of squared scaled distances."""
+    """Matern 3/2 of each squared scaled distance (Rasmussen and Williams 2006, equation 4.17)."""
     r = _scaled_root(squared, 3.0)
     decay = np.negative(r)
     np.exp(decay, out=decay)
@@ -95,7 +95,7 @@ def matern32(squared: Floats) -> Floats:
 
 
 def matern52(squared: Floats) -> Floats:
-    """Matern 5/2 of squared scaled distances."""
+    """Matern 5/2 of each squared scaled distance (Rasmussen and Williams 2006, equation 4.17)."""
     r = _scaled_root(squared, 5.0)
     decay = np.negative(r)
     np.exp(decay, out=decay)
@@ -121,7 +121,12 @@ def covariance(
     other_attributes: Floats,
     other_locations: Floats,
 ) -> Floats:
-    """float64[n, m]: covariance of the function between rows [n] and other rows [m]."""
+    """float64[n, m]: covariance of the function between rows [n] and other rows [m].
+
+    Args:
+        attributes, other_attributes: float64[n, a], float64[m, a], standardised.
+        locations, other_locations: float64[n, 2 or 0], float64[m, 2 or 0], in scaled units.
+    """
     result = np.empty((len(attributes), len(other_attributes)))
     for start in range(0, len(attributes), _ROWS):
         rows = slice(start, start + _ROWS)

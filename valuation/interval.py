@@ -179,7 +179,8 @@ def _reach(atoms: Floats) -> Floats:
 
 
 def halfwidth(residuals: Floats, level: float) -> float:
-    """Half width that covers a further exchangeable row with probability `level` or more.
+    """Half width that covers a further exchangeable row with probability `level` or more: split
+    conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018).
 
     The ceil((n + 1) * level)-th smallest absolute residual, on the scale of the residuals; where
     n is too small for the level, the largest one (the promise then does not hold; n >= 1/(1 -

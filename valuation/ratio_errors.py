@@ -21,8 +21,8 @@ NORMAL_95 = 1.959964
 
 
 def median_ratio_error(prices: Floats, estimates: Floats) -> float:
-    """Half the distance of the order statistics that bound the median at 95 %, over 1.96 (Price and
-    Bonett 2001; the IAAO's interval for the median is between the same two)."""
+    """Of the median of estimate / price: half the distance of the order statistics that bound it at
+    95 %, over 1.96 (Price and Bonett 2001; the IAAO's interval is between the same two)."""
     ratio = np.sort(estimates / prices)
     count = len(ratio)
     lower = max(math.floor((count + 1) / 2.0 - NORMAL_95 * math.sqrt(count) / 2.0), 1)
@@ -30,8 +30,9 @@ def median_ratio_error(prices: Floats, estimates: Floats) -> float:
 
 
 def cod_error(prices: Floats, estimates: Floats) -> float:
-    """Bonett and Seier (2006): the variance of log COD is that of the log of the mean deviation,
-    plus that of the log of the median, minus twice their covariance."""
+    """Of the COD, in per cent as it is (Bonett and Seier 2006): the variance of log COD is that of
+    the log of the mean deviation, plus that of the log of the median, minus twice their
+    covariance."""
     ratio = estimates / prices
     middle = float(np.median(ratio))
     deviation = float(np.abs(ratio - middle).mean())
@@ -50,7 +51,7 @@ def cod_error(prices: Floats, estimates: Floats) -> float:
 
 
 def prd_error(prices: Floats, estimates: Floats) -> float:
-    """Delta method on the three means of the PRD."""
+    """Of the PRD: delta method on its three means."""
     value = prd(prices, estimates)
     ratio = estimates / prices
     if math.isnan(value) or float(ratio.mean()) == 0.0:
@@ -64,8 +65,8 @@ def prd_error(prices: Floats, estimates: Floats) -> float:
 
 
 def prb_error(prices: Floats, estimates: Floats) -> float:
-    """Of the slope by ordinary least squares, n - 2 degrees of freedom, as appraisers give it. The
-    median ratio counts as known."""
+    """Of the PRB: that of a slope by ordinary least squares, n - 2 degrees of freedom, as
+    appraisers give it. The median ratio counts as known."""
     doubled = doublings(prices, estimates)
     count = len(prices)
     if doubled is None or count < 3:
@@ -81,7 +82,7 @@ def prb_error(prices: Floats, estimates: Floats) -> float:
 
 
 def mki_error(prices: Floats, estimates: Floats) -> float:
-    """Delta method on the two concentration indices, ranks included."""
+    """Of the MKI: delta method on its two concentration indices, ranks included."""
     value = mki(prices, estimates)
     if math.isnan(value):
         return math.nan

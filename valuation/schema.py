@@ -33,7 +33,13 @@ Z_LIMIT = 4.0
 
 
 class Schema(Protocol):
-    """The part of a task that says what a row is; `dao.records.Task` is one."""
+    """The part of a task that says what a row is; `dao.records.Task` is one.
+
+    Attributes:
+        target: what is learned, with its bounds in its own currency.
+        features: in the order in which they are encoded.
+        unit: which rows belong together for privacy, and how many of them count.
+    """
 
     @property
     def target(self) -> Target: ...
