@@ -132,19 +132,31 @@ def make_task(
         contributors=contributors,
         epsilon=epsilon,
     )
-    for old, new in edits:
-        if old not in text:
-            raise InputError(f"the drafted task holds no {old!r}", hint="see task.toml")
-        text = text.replace(old, new)
     data = public.to_csv(index=False).encode()
     return build_task(
-        parse_taskfile(text),
+        parse_taskfile(edited(text, edits)),
         data,
         blobs.put,
         bundle_sha256="0" * 64,
         accounting=accounting,
         fits=fits,
     )
+
+
+def edited(text: str, edits: Sequence[Edit]) -> str:
+    """A drafted task file after a person's edits, one after the other.
+
+    Raises:
+        InputError: the file does not hold what an edit is to replace.
+    """
+    for old, new in edits:
+        if old not in text:
+            raise InputError(
+                f"the drafted task holds no {old!r}",
+                hint="`covalue task new` writes the file that is edited",
+            )
+        text = text.replace(old, new)
+    return text
 
 
 def accepted(task: Task, frame: pd.DataFrame) -> Encoded:
