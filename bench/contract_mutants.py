@@ -64,6 +64,8 @@ class Mutant:
             return (("contracts/src/ContributorRegistry.sol", "ContributorRegistry"),)
         if self.file == "DeployerLink.sol":
             return (("contracts/src/CovalueToken.sol", "CovalueToken"),)
+        if self.file == "ShareTree.sol":
+            return (("contracts/src/RevenueShare.sol", "RevenueShare"),)
         if self.file.startswith("ledger/"):
             return (("contracts/src/TaskLedger.sol", "TaskLedger"),)
         return ((f"contracts/src/{self.file}", Path(self.file).stem),)

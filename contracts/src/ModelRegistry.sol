@@ -48,8 +48,7 @@ contract ModelRegistry is IModelRegistry, Ownable, DeployerLink {
         ITaskTypes.Task memory task = taskLedger.taskOf(taskId);
         if (task.state != ITaskTypes.State.Finalised) revert TaskNotFinalised(taskId);
         ITaskTypes.FinalReport memory report = taskLedger.finalOf(taskId);
-        // What was paid until now belongs to the release that ends here.
-        if (revenueShare != address(0)) IRevenueShare(revenueShare).sync();
+        if (report.shareRoot == 0) revert NobodyToPay(taskId);
         releaseCount = releaseNumber;
         _releases[releaseNumber] = Release({
             number: releaseNumber,
@@ -61,6 +60,8 @@ contract ModelRegistry is IModelRegistry, Ownable, DeployerLink {
             status: Status.Released
         });
         emit Released(releaseNumber, taskId, task.modelDigest, report.shareRoot);
+        // What was paid until now belongs to the release that ends here.
+        if (revenueShare != address(0)) IRevenueShare(revenueShare).sync();
     }
 
     /// @inheritdoc IModelRegistry

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {ShareTree} from "./ShareTree.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IRevenueShare} from "./interfaces/IRevenueShare.sol";
 import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
@@ -8,22 +9,32 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @title Revenue of released models; documented in IRevenueShare
+/// @dev What the current release has taken in is nowhere added up: it is what lies here and is not
+/// others', and what its contributors were paid. So a plain transfer counts as it comes, and a claim
+/// writes one slot beside the claimer's own.
 contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
+    using SafeCast for int256;
 
-    /// @dev Task and share root are the release's, kept from the first booking on for claims to read.
+    struct Holding {
+        uint256 claimed;
+    }
+
+    /// @dev While its release is current (`open`), `base` is what came here for others, less what went
+    /// out to anybody but its contributors. Afterwards `base` is what its contributors earned in all.
+    /// `coordinatorDue` is the coordinator's part from then on, less what it took before.
     struct Pool {
-        bytes32 shareRoot;
         uint32 taskId;
-        uint112 earned;
-        uint112 paid;
-        uint256 coordinatorBalance;
+        bool open;
+        uint96 paid;
+        int96 base;
+        int256 coordinatorDue;
+        mapping(address account => Holding) holdings;
     }
 
     uint256 private constant WAD = 1e18;
@@ -35,15 +46,16 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     ITaskLedger public immutable taskLedger;
     uint16 public immutable treasuryBps;
     uint16 public immutable coordinatorBps;
+    uint256 private immutable _cutBps;
 
     /// @inheritdoc IRevenueShare
     address public treasury;
-    /// @inheritdoc IRevenueShare
-    uint256 public treasuryBalance;
-    /// @notice What is booked and not yet paid out; anything above it is a plain transfer.
-    uint256 public bookedBalance;
-    mapping(uint256 releaseNumber => Pool) private _pools;
-    mapping(uint256 releaseNumber => mapping(address account => uint256 amount)) private _claimed;
+    /// @dev The treasury's part of releases that ended, less what it took of the current one's.
+    int256 private _treasuryDue;
+    uint256 private _currentNumber;
+    mapping(uint256 releaseNumber => bytes32) private _shareRoots;
+    /// @dev Under the root that a proof leads to, so that a claim need not read the release's.
+    mapping(uint256 releaseNumber => mapping(bytes32 shareRoot => Pool)) private _pools;
 
     /// @param asset_ ERC-20 that is taken and paid
     /// @param treasuryBps_ part of the treasury, in 1/10,000
@@ -68,6 +80,7 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
         treasury = treasury_;
         treasuryBps = treasuryBps_;
         coordinatorBps = coordinatorBps_;
+        _cutBps = uint256(treasuryBps_) + coordinatorBps_;
         emit TreasurySet(treasury_);
     }
 
@@ -82,7 +95,9 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
         // What arrived counts, in case the asset takes a fee.
         uint256 received = asset.balanceOf(address(this)) - before;
         emit Paid(releaseNumber, msg.sender, received);
+        if (releaseNumber == _currentNumber) return;
         _book(releaseNumber, received);
+        _addToOthers(received.toInt256());
     }
 
     /// @inheritdoc IRevenueShare
@@ -93,35 +108,23 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     /// @inheritdoc IRevenueShare
     function claim(
         uint256 releaseNumber,
+        uint256 taskId,
         address account,
-        uint256 shareWad,
+        uint64 shareWad,
         bytes32[] calldata proof
     ) external nonReentrant {
-        _sync();
-        Pool storage pool = _pools[releaseNumber];
-        if (pool.shareRoot == 0) revert NothingToClaim();
-        bytes32 leaf =
-            keccak256(bytes.concat(keccak256(abi.encode(pool.taskId, account, shareWad))));
-        if (!MerkleProof.verifyCalldata(proof, pool.shareRoot, leaf)) {
-            revert InvalidProof(releaseNumber, account, shareWad);
-        }
-        uint256 due = _dueDown(pool.earned, shareWad, _claimed[releaseNumber][account]);
-        if (due == 0) revert NothingToClaim();
-        uint256 left = pool.earned - pool.paid;
-        if (due > left) revert PoolExceeded(releaseNumber, due, left);
-        _claimed[releaseNumber][account] += due;
-        // At most what was earned, which fits.
-        pool.paid += uint112(due);
+        bytes32 root = ShareTree.rootOf(taskId, account, shareWad, proof);
+        uint256 due = _takeDue(releaseNumber, taskId, account, shareWad, root);
         emit Claimed(releaseNumber, account, due);
-        _send(account, due);
+        asset.safeTransfer(account, due);
     }
 
     /// @inheritdoc IRevenueShare
     function withdrawTreasury() external nonReentrant {
         _sync();
-        uint256 amount = treasuryBalance;
+        uint256 amount = treasuryBalance();
         if (amount == 0) revert NothingToClaim();
-        treasuryBalance = 0;
+        _treasuryDue -= amount.toInt256();
         emit TreasuryWithdrawn(treasury, amount);
         _send(treasury, amount);
     }
@@ -129,10 +132,10 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     /// @inheritdoc IRevenueShare
     function withdrawCoordinator(uint256 releaseNumber) external nonReentrant {
         _sync();
-        Pool storage pool = _pools[releaseNumber];
-        uint256 amount = pool.coordinatorBalance;
+        uint256 amount = coordinatorBalance(releaseNumber);
         if (amount == 0) revert NothingToClaim();
-        pool.coordinatorBalance = 0;
+        Pool storage pool = _poolOf(releaseNumber);
+        pool.coordinatorDue -= amount.toInt256();
         address coordinator = taskLedger.taskOf(pool.taskId).coordinator;
         emit CoordinatorWithdrawn(releaseNumber, coordinator, amount);
         _send(coordinator, amount);
@@ -146,76 +149,163 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IRevenueShare
-    function poolOf(uint256 releaseNumber) external view returns (uint256 earned, uint256 paid) {
-        Pool storage pool = _pools[releaseNumber];
-        return (pool.earned, pool.paid);
-    }
-
-    /// @inheritdoc IRevenueShare
-    function claimedOf(uint256 releaseNumber, address account) external view returns (uint256) {
-        return _claimed[releaseNumber][account];
-    }
-
-    /// @inheritdoc IRevenueShare
-    function claimable(uint256 releaseNumber, address account, uint256 shareWad)
+    function claimable(uint256 releaseNumber, address account, uint64 shareWad)
         external
         view
         returns (uint256)
     {
-        uint256 earned = _pools[releaseNumber].earned;
-        if (releaseNumber != 0 && releaseNumber == modelRegistry.releaseCount()) {
-            (,, uint256 toContributors) = _split(asset.balanceOf(address(this)) - bookedBalance);
-            earned += toContributors;
-        }
-        return _dueDown(earned, shareWad, _claimed[releaseNumber][account]);
+        (uint256 earned,) = poolOf(releaseNumber);
+        return Math.saturatingSub(_shareDown(earned, shareWad), claimedOf(releaseNumber, account));
     }
 
     /// @inheritdoc IRevenueShare
-    function coordinatorBalance(uint256 releaseNumber) external view returns (uint256) {
-        return _pools[releaseNumber].coordinatorBalance;
+    function poolOf(uint256 releaseNumber) public view returns (uint256 earned, uint256 paid) {
+        Pool storage pool = _poolOf(releaseNumber);
+        paid = pool.paid;
+        // What was booked is never below zero.
+        earned = pool.open ? _contributorsPart(_gross(pool)) : uint256(int256(pool.base));
     }
 
-    function _sync() private {
-        uint256 unbooked = asset.balanceOf(address(this)) - bookedBalance;
-        if (unbooked == 0) return;
-        uint256 currentNumber = modelRegistry.releaseCount();
-        if (currentNumber != 0) _book(currentNumber, unbooked);
+    /// @inheritdoc IRevenueShare
+    function claimedOf(uint256 releaseNumber, address account) public view returns (uint256) {
+        return _poolOf(releaseNumber).holdings[account].claimed;
     }
 
-    function _book(uint256 releaseNumber, uint256 amount) private {
-        (uint256 toTreasury, uint256 toCoordinator, uint256 toContributors) = _split(amount);
-        bookedBalance += amount;
-        treasuryBalance += toTreasury;
-        Pool storage pool = _pools[releaseNumber];
-        if (pool.shareRoot == 0) {
-            IModelRegistry.Release memory release = modelRegistry.releaseOf(releaseNumber);
-            (pool.shareRoot, pool.taskId) = (release.shareRoot, release.taskId.toUint32());
+    /// @inheritdoc IRevenueShare
+    function treasuryBalance() public view returns (uint256) {
+        (uint256 part,) = _cut(_gross(_poolOf(_currentNumber)));
+        return _floorZero(_treasuryDue + part.toInt256());
+    }
+
+    /// @inheritdoc IRevenueShare
+    function coordinatorBalance(uint256 releaseNumber) public view returns (uint256) {
+        Pool storage pool = _poolOf(releaseNumber);
+        (, uint256 part) = _cut(_gross(pool));
+        return _floorZero(pool.coordinatorDue + part.toInt256());
+    }
+
+    /// @dev Counts a payment out of the pool that lies under the proof's root: no other is a release's.
+    function _takeDue(
+        uint256 releaseNumber,
+        uint256 taskId,
+        address account,
+        uint64 shareWad,
+        bytes32 root
+    ) private returns (uint256 due) {
+        Pool storage pool = _pools[releaseNumber][root];
+        (uint256 poolTask, bool open, uint256 paid, int256 base) =
+            (pool.taskId, pool.open, pool.paid, pool.base);
+        // A pool that is not there is of task 0 and holds nothing.
+        if (poolTask != taskId) revert InvalidProof(releaseNumber, account, shareWad);
+        uint256 earned = uint256(base);
+        if (open) earned = _contributorsPart(_grossOf(paid, base));
+        Holding storage holding = pool.holdings[account];
+        uint256 claimed = holding.claimed;
+        due = _shareDown(earned, shareWad);
+        if (due <= claimed) revert NothingToClaim();
+        holding.claimed = due;
+        // More than `claimed`, and of far fewer than 256 bits.
+        unchecked {
+            due -= claimed;
+            paid += due;
         }
-        pool.coordinatorBalance += toCoordinator;
-        pool.earned += toContributors.toUint112();
+        if (paid > earned) {
+            revert PoolExceeded(releaseNumber, due, Math.saturatingSub(earned, paid - due));
+        }
+        // At most what was earned, which has 96 bits.
+        pool.paid = uint96(paid);
+        if (!open) _addToOthers(-due.toInt256());
+    }
+
+    /// @dev Adopts the registry's current release: what came in until now is the last one's.
+    function _sync() private {
+        uint256 number = modelRegistry.releaseCount();
+        uint256 last = _currentNumber;
+        if (number == last) return;
+        int96 others = 0;
+        if (last != 0) {
+            Pool storage ended = _poolOf(last);
+            uint256 gross = _gross(ended);
+            (ended.open, ended.base) = (false, 0);
+            _book(last, gross);
+            others = asset.balanceOf(address(this)).toInt256().toInt96();
+        }
+        _currentNumber = number;
+        Pool storage pool = _known(number);
+        (pool.open, pool.base) = (true, others);
+    }
+
+    /// @dev Splits `amount` for a release that is not current.
+    function _book(uint256 releaseNumber, uint256 amount) private {
+        (uint256 toTreasury, uint256 toCoordinator) = _cut(amount);
+        uint256 toContributors = amount - toTreasury - toCoordinator;
+        _treasuryDue += toTreasury.toInt256();
+        Pool storage pool = _known(releaseNumber);
+        pool.coordinatorDue += toCoordinator.toInt256();
+        pool.base += toContributors.toInt256().toInt96();
         emit Booked(releaseNumber, toTreasury, toCoordinator, toContributors);
     }
 
-    function _split(uint256 amount)
-        private
-        view
-        returns (uint256 toTreasury, uint256 toCoordinator, uint256 toContributors)
-    {
-        toTreasury = Math.mulDiv(amount, treasuryBps, BPS);
-        toCoordinator = Math.mulDiv(amount, coordinatorBps, BPS);
-        toContributors = amount - toTreasury - toCoordinator;
-    }
-
-    function _dueDown(uint256 earned, uint256 shareWad, uint256 claimed)
-        private
-        pure
-        returns (uint256)
-    {
-        return Math.saturatingSub(Math.mulDiv(earned, shareWad, WAD), claimed);
+    /// @dev What came for another release than the current one; below zero for what others were paid.
+    function _addToOthers(int256 amount) private {
+        Pool storage pool = _poolOf(_currentNumber);
+        pool.base = (pool.base + amount).toInt96();
     }
 
     function _send(address to, uint256 amount) private {
-        bookedBalance -= amount;
+        _addToOthers(-amount.toInt256());
         asset.safeTransfer(to, amount);
+    }
+
+    /// @dev The pool of a release, which is read from the registry the first time.
+    function _known(uint256 releaseNumber) private returns (Pool storage) {
+        if (_shareRoots[releaseNumber] == 0) {
+            IModelRegistry.Release memory release = modelRegistry.releaseOf(releaseNumber);
+            _shareRoots[releaseNumber] = release.shareRoot;
+            _poolOf(releaseNumber).taskId = release.taskId.toUint32();
+        }
+        return _poolOf(releaseNumber);
+    }
+
+    function _poolOf(uint256 releaseNumber) private view returns (Pool storage) {
+        return _pools[releaseNumber][_shareRoots[releaseNumber]];
+    }
+
+    /// @dev What the current release has taken in; zero for any other.
+    function _gross(Pool storage pool) private view returns (uint256) {
+        return pool.open ? _grossOf(pool.paid, pool.base) : 0;
+    }
+
+    function _grossOf(uint256 paid, int256 others) private view returns (uint256) {
+        uint256 balance = asset.balanceOf(address(this));
+        // No balance comes near 256 bits; a sum below zero has more than 96, too.
+        unchecked {
+            return uint256(int256(balance + paid) - others).toUint96();
+        }
+    }
+
+    /// @dev Each part grows with `gross` or stays; the coordinator's is what the two others leave.
+    function _cut(uint256 gross) private view returns (uint256 toTreasury, uint256 toCoordinator) {
+        uint256 cut = gross - _contributorsPart(gross);
+        if (cut != 0) toTreasury = cut * treasuryBps / _cutBps;
+        toCoordinator = cut - toTreasury;
+    }
+
+    function _contributorsPart(uint256 gross) private view returns (uint256) {
+        // Of 96 bits by 14, and a part below one.
+        unchecked {
+            return gross - gross * _cutBps / BPS;
+        }
+    }
+
+    function _shareDown(uint256 earned, uint64 shareWad) private pure returns (uint256) {
+        // Of 96 bits by 64.
+        unchecked {
+            return earned * shareWad / WAD;
+        }
+    }
+
+    function _floorZero(int256 amount) private pure returns (uint256) {
+        return amount < 0 ? 0 : uint256(amount);
     }
 }

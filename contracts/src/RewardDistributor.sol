@@ -3,7 +3,7 @@ pragma solidity ^0.8.30;
 
 import {DeployerLink} from "./DeployerLink.sol";
 import {ICovalueToken} from "./interfaces/ICovalueToken.sol";
-import {IRewardDistributor} from "./interfaces/IRewardDistributor.sol";
+import {IRewardDistributor, RESERVED_ROOT} from "./interfaces/IRewardDistributor.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
@@ -21,8 +21,6 @@ contract RewardDistributor is IRewardDistributor, DeployerLink {
         uint256 farClaimed;
     }
 
-    /// @dev In the root's place until the task has ended; no tree has this root.
-    bytes32 private constant RESERVED = bytes32(uint256(1));
     uint256 private constant NEAR = 64;
 
     /// @notice COVAL.
@@ -50,14 +48,15 @@ contract RewardDistributor is IRewardDistributor, DeployerLink {
     function reserve(uint256 taskId, uint96 budget) external onlyTaskLedger {
         Pot storage pot = _pots[taskId];
         if (pot.root != 0) revert AlreadyReserved(taskId);
-        (pot.root, pot.funded) = (RESERVED, budget);
+        (pot.root, pot.funded) = (RESERVED_ROOT, budget);
         emit Reserved(taskId, budget);
     }
 
     /// @inheritdoc IRewardDistributor
     function fund(uint256 taskId, bytes32 root, uint96 total) external onlyTaskLedger {
         Pot storage pot = _pots[taskId];
-        if (pot.root != RESERVED) revert NotReserved(taskId);
+        if (pot.root != RESERVED_ROOT) revert NotReserved(taskId);
+        if (root == RESERVED_ROOT) revert ReservedRoot(taskId);
         uint256 unpaid = pot.funded - total;
         pot.root = root;
         emit Funded(taskId, root, total);
@@ -76,7 +75,7 @@ contract RewardDistributor is IRewardDistributor, DeployerLink {
     ) external {
         Pot storage pot = _pots[taskId];
         bytes32 root = pot.root;
-        if (root == 0 || root == RESERVED) revert NotFunded(taskId);
+        if (root == 0 || root == RESERVED_ROOT) revert NotFunded(taskId);
         bytes32 leaf =
             keccak256(bytes.concat(keccak256(abi.encode(taskId, account, amount, place))));
         if (!MerkleProof.verifyCalldata(proof, root, leaf)) {
@@ -97,19 +96,19 @@ contract RewardDistributor is IRewardDistributor, DeployerLink {
     /// @inheritdoc IRewardDistributor
     function rootOf(uint256 taskId) external view returns (bytes32) {
         bytes32 root = _pots[taskId].root;
-        return root == RESERVED ? bytes32(0) : root;
+        return root == RESERVED_ROOT ? bytes32(0) : root;
     }
 
     /// @inheritdoc IRewardDistributor
     function fundedOf(uint256 taskId) external view returns (uint256 funded, uint256 paid) {
         Pot storage pot = _pots[taskId];
-        return pot.root == RESERVED ? (0, 0) : (uint256(pot.funded), uint256(pot.paid));
+        return pot.root == RESERVED_ROOT ? (0, 0) : (uint256(pot.funded), uint256(pot.paid));
     }
 
     /// @inheritdoc IRewardDistributor
     function reservedOf(uint256 taskId) external view returns (uint256) {
         Pot storage pot = _pots[taskId];
-        return pot.root == RESERVED ? pot.funded : 0;
+        return pot.root == RESERVED_ROOT ? pot.funded : 0;
     }
 
     /// @inheritdoc IRewardDistributor

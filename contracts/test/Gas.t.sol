@@ -141,7 +141,7 @@ contract GasTest is CovalueFixture {
         vm.prank(TIMELOCK);
         models.release(taskId, 1);
         vm.snapshotGasLastCall("revenue", "release");
-        uint256 share = 1e18 / ROSTER;
+        uint64 share = uint64(1e18 / ROSTER);
         bytes32[] memory leaves = _shares(taskId);
         bytes32[] memory proof = MerkleTree.proof(leaves, 1);
         for (uint256 payment = 0; payment < 2; ++payment) {
@@ -149,7 +149,7 @@ contract GasTest is CovalueFixture {
             dollar.approve(address(revenue), 1000e6);
             revenue.pay(1, 1000e6);
             vm.snapshotGasLastCall("revenue", payment == 0 ? "first payment" : "payment");
-            revenue.claim(1, _member(1), share, proof);
+            revenue.claim(1, taskId, _member(1), share, proof);
             vm.snapshotGasLastCall("revenue", payment == 0 ? "first claim" : "claim");
         }
     }

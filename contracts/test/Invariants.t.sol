@@ -177,7 +177,7 @@ contract InvariantsTest is ForgeTest {
         RevenueShare revenue = handler.revenue();
         uint256 balance = handler.dollar().balanceOf(address(revenue));
         vm.assertEq(balance, handler.revenueIn() - handler.revenueOut(), "revenue balance");
-        uint256 booked = revenue.treasuryBalance();
+        uint256 parts = revenue.treasuryBalance();
         for (uint256 number = 1; number <= handler.models().releaseCount(); ++number) {
             (uint256 earned, uint256 paid) = revenue.poolOf(number);
             uint256 claimed = 0;
@@ -187,10 +187,11 @@ contract InvariantsTest is ForgeTest {
                 claimed += own;
             }
             vm.assertEq(paid, claimed, "paid of a pool");
-            booked += revenue.coordinatorBalance(number) + earned - paid;
+            parts += revenue.coordinatorBalance(number) + earned - paid;
         }
-        vm.assertEq(booked, revenue.bookedBalance(), "booked balance");
-        vm.assertLe(booked, balance, "booked beyond the balance");
+        // Until the first release all waits for it.
+        if (handler.models().releaseCount() == 0) balance = 0;
+        vm.assertEq(parts, balance, "parts of the balance");
     }
 
     /// @dev Promise 9, the contracts' half (Governance.t.sol has the vote and the timelock).

@@ -304,8 +304,8 @@ contract LedgerHandler is CovalueFixture {
     }
 
     /// @dev 4, 3, 2 and 1 tenths, less a share that nobody holds.
-    function shareOf(uint256 i) public pure returns (uint256) {
-        return (MEMBERS - i) * 1e17 - 1;
+    function shareOf(uint256 i) public pure returns (uint64) {
+        return uint64((MEMBERS - i) * 1e17 - 1);
     }
 
     function _shareLeaves(uint256 taskId) internal pure returns (bytes32[] memory leaves) {

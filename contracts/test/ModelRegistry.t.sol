@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {ModelRegistry} from "../src/ModelRegistry.sol";
 import {RevenueShare} from "../src/RevenueShare.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
+import {ITaskTypes} from "../src/interfaces/ITaskTypes.sol";
 import {CovalueFixture} from "./CovalueFixture.sol";
 import {DevStablecoin} from "./DevStablecoin.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
@@ -71,6 +72,28 @@ contract ModelRegistryTest is CovalueFixture {
         vm.assertEq(models.releaseCount(), 2);
         vm.assertEq(models.current().number, 2);
         vm.assertTrue(models.releaseOf(3).status == IModelRegistry.Status.None);
+    }
+
+    /// @dev Nobody could claim the contributors' part of what such a release earns.
+    function test_release_notOfATaskThatNamesNoShares() external {
+        _finalise(); // frees the stakes of the other task
+        ITaskTypes.Terms memory terms = _terms();
+        (terms.taskDigest, terms.parts) = ("unpaid", new ITaskTypes.Part[](0));
+        (terms.rounds, terms.checkpointLength) = (1, 1);
+        (terms.minContributors, terms.coordinatorBond) = (1, 0);
+        taskId = _open(terms);
+        _join(taskId, 0);
+        vm.prank(coordinator);
+        ledger.start(taskId);
+        _commit(taskId, _checkpoint(0, 1, 1), 1);
+        ITaskTypes.FinalReport memory report = _report();
+        (report.payoutRoot, report.payoutTotal, report.shareRoot) = (0, 0, 0);
+        _close(taskId, report, 1);
+        _finalise();
+        vm.prank(TIMELOCK);
+        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.NobodyToPay.selector, taskId));
+        models.release(taskId, 1);
+        vm.assertEq(models.releaseCount(), 0);
     }
 
     function test_beforeTheFirstReleaseThereIsNone() external view {

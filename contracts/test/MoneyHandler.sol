@@ -72,8 +72,9 @@ contract MoneyHandler is LedgerHandler {
         uint256 i = memberSeed % MEMBERS;
         if (number == 0) return;
         uint256 due = revenue.claimable(number, _member(i), shareOf(i));
-        bytes32[] memory proof = MerkleTree.proof(_shareLeaves(models.releaseOf(number).taskId), i);
-        try revenue.claim(number, _member(i), shareOf(i), proof) {
+        uint256 taskId = models.releaseOf(number).taskId;
+        bytes32[] memory proof = MerkleTree.proof(_shareLeaves(taskId), i);
+        try revenue.claim(number, taskId, _member(i), shareOf(i), proof) {
             vm.assertTrue(due != 0, "paid without anything due");
             revenueOut += due;
         } catch (bytes memory reason) {

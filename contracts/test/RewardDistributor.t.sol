@@ -40,6 +40,20 @@ contract RewardDistributorTest is ForgeTest {
         to.fund(taskId, root, uint96(total));
     }
 
+    /// @dev Such a root would look like a task that has not ended, and its money could not be claimed.
+    function test_fund_refusesTheRootThatMeansNotFinal() external {
+        token.transfer(address(distributor), 100);
+        distributor.reserve(1, 100);
+        vm.expectRevert(abi.encodeWithSelector(IRewardDistributor.ReservedRoot.selector, 1));
+        distributor.fund(1, bytes32(uint256(1)), 100);
+        vm.expectRevert(abi.encodeWithSelector(IRewardDistributor.ReservedRoot.selector, 1));
+        distributor.fund(1, bytes32(uint256(1)), 0);
+        distributor.fund(1, bytes32(uint256(2)), 100);
+        (uint256 funded,) = distributor.fundedOf(1);
+        vm.assertEq(funded, 100);
+        vm.assertEq(distributor.rootOf(1), bytes32(uint256(2)));
+    }
+
     function test_claim_payoutsOfOpenZeppelinsLibrary() external {
         string memory json = vm.readFile("contracts/test/merkle.json");
         uint256 funded = 0;

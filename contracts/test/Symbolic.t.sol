@@ -27,6 +27,7 @@ contract OneRelease {
     {
         if (number != 1) return release;
         (release.number, release.status) = (1, IModelRegistry.Status.Released);
+        (release.taskId, release.shareRoot) = (1, "shares");
     }
 }
 
@@ -109,6 +110,5 @@ contract SymbolicTest is ForgeTest {
         assert(paid == 0);
         assert(revenue.treasuryBalance() + revenue.coordinatorBalance(1) + earned == amount);
         assert(revenue.treasuryBalance() <= amount && earned <= amount);
-        assert(revenue.bookedBalance() == amount);
     }
 }

@@ -273,4 +273,56 @@ contract TaskDisputesTest is CovalueFixture {
         vm.assertEq(token.balanceOf(address(ledger)), 0);
         _expectNoChallengeLeft(taskId);
     }
+
+    /// @dev Wherever it comes, a challenge that nobody decides sends each bond back, frees the stakes and
+    /// burns the budget. An earlier one, lost, stays owed to the roster.
+    function test_abort_ofAnUndecidedChallengeLeavesNobodysMoneyBehind() external {
+        _abortedUndecided(_running(), 2 * PART_BOND);
+    }
+
+    function test_abort_ofAnUndecidedChallengeWhileRevealing() external {
+        uint256 taskId = _revealing();
+        vm.prank(HOLDER_A);
+        ledger.openPart(taskId, 0, "salt a", "part a", "bafkreiparta");
+        _abortedUndecided(taskId, 2 * PART_BOND);
+    }
+
+    function test_abort_ofAnUndecidedChallengeOfAResult() external {
+        uint256 taskId = _revealing();
+        vm.prank(HOLDER_A);
+        ledger.openPart(taskId, 0, "salt a", "part a", "bafkreiparta");
+        vm.warp(ledger.taskOf(taskId).revealDeadline + 1);
+        _close(taskId, _report(), ALL); // the bond of the part that stays sealed is burned here
+        _abortedUndecided(taskId, PART_BOND);
+    }
+
+    function _abortedUndecided(uint256 taskId, uint256 partBonds) private {
+        _challenge(taskId);
+        vm.prank(TIMELOCK);
+        ledger.resolve(taskId, false);
+        _challenge(taskId);
+        vm.warp(block.timestamp + CHALLENGE_TIMEOUT);
+        uint256 supply = token.totalSupply();
+        ledger.abort(taskId);
+        vm.assertEq(token.totalSupply(), supply - BUDGET);
+        vm.assertEq(token.balanceOf(STRANGER), CHALLENGE_BOND);
+        vm.assertEq(token.balanceOf(coordinator), BOND);
+        vm.assertEq(token.balanceOf(HOLDER_A) + token.balanceOf(HOLDER_B), partBonds);
+        vm.assertEq(token.balanceOf(address(distributor)), 0);
+        _expectNoChallengeLeft(taskId);
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.startPrank(_member(i));
+            ledger.withdrawOwed(taskId);
+            registry.requestExit();
+            vm.stopPrank();
+        }
+        vm.assertEq(token.balanceOf(address(ledger)), 0);
+        vm.warp(block.timestamp + COOLDOWN);
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(_member(i));
+            registry.withdraw();
+            vm.assertEq(token.balanceOf(_member(i)), MIN_STAKE + CHALLENGE_BOND / 3);
+        }
+        vm.assertEq(token.balanceOf(address(registry)), 0);
+    }
 }

@@ -254,6 +254,14 @@ contract TaskProgressTest is CovalueFixture {
         report.payoutRoot = 0;
         vm.expectRevert(ITaskTypes.ZeroDigest.selector);
         ledger.close(taskId, report, ALL, "", signature);
+        // Whether or not it promises anything: the end of the task would be held up for good.
+        report = _report();
+        report.payoutRoot = bytes32(uint256(1));
+        vm.expectRevert(ITaskTypes.ReservedRoot.selector);
+        ledger.close(taskId, report, ALL, "", signature);
+        report.payoutTotal = 0;
+        vm.expectRevert(ITaskTypes.ReservedRoot.selector);
+        ledger.close(taskId, report, ALL, "", signature);
         report = _report();
         report.scoreCid = string(new bytes(129)); // unsigned, so its size must be bounded
         vm.expectRevert(abi.encodeWithSelector(ITaskTypes.InvalidCidLength.selector, 129, 128));

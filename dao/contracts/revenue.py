@@ -62,12 +62,16 @@ class RevenueShare(Owned):
         return self._call("pay", release, amount, description=f"pay {amount} for release {release}")
 
     def sync(self) -> Call:
-        return self._call("sync", description="book plain transfers to the current release")
+        return self._call("sync", description="take note of the current release")
 
-    def claim(self, release: int, account: str, *, share_wad: int, proof: Sequence[str]) -> Call:
+    def claim(
+        self, release: int, account: str, *, task_id: int, share_wad: int, proof: Sequence[str]
+    ) -> Call:
+        """Pays the account what is due of its share; `task_id` is the release's task."""
         return self._call(
             "claim",
             release,
+            task_id,
             account,
             share_wad,
             proof_bytes(proof),

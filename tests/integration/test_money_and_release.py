@@ -161,10 +161,14 @@ def test_revenue_is_split_by_the_shares(job: Job) -> None:
     job.send(STRANGER, asset.mint(address(STRANGER), 2_000_000))
     job.send(STRANGER, asset.approve(dao.revenue.address, 1_000_000))
     job.send(STRANGER, dao.revenue.pay(1, 1_000_000))
-    job.send(STRANGER, asset.transfer(dao.revenue.address, 1_000_000))  # booked at the next claim
+    job.send(STRANGER, asset.transfer(dao.revenue.address, 1_000_000))  # counts as a payment
     mine = share_leaves(job)[0]
     call = dao.revenue.claim(
-        1, mine.account, share_wad=mine.amount, proof=proof(share_leaves(job), 0)
+        1,
+        mine.account,
+        task_id=job.task_id,
+        share_wad=mine.amount,
+        proof=proof(share_leaves(job), 0),
     )
     job.send(STRANGER, call)
     assert asset.balance_of(mine.account) == 1_700_000 // 2  # 85 % are the contributors', half his

@@ -53,12 +53,14 @@ interface IModelRegistry {
     error UnexpectedReleaseNumber(uint256 given, uint256 expected);
     /// @notice Only a finalised task has a model to release.
     error TaskNotFinalised(uint256 taskId);
+    /// @notice The task's share root is zero: nobody could claim the contributors' part of the revenue.
+    error NobodyToPay(uint256 taskId);
     /// @notice The release is not in the state that this change starts from.
     error UnexpectedStatus(uint256 releaseNumber, Status status);
     /// @notice Only the guardian and the timelock suspend.
     error NotGuardianNorOwner(address caller);
 
-    /// @notice Names the RevenueShare that books before each switch. Once, by the deployer.
+    /// @notice Names the RevenueShare, which is told of each release. Once, by the deployer.
     function setRevenueShare(address revenueShare_) external;
 
     /// @notice Releases the model of a finalised task. Only the timelock.
@@ -80,7 +82,7 @@ interface IModelRegistry {
     /// @notice Who may suspend besides the timelock; zero for nobody.
     function guardian() external view returns (address);
 
-    /// @notice Where plain transfers are booked before each switch; zero until it is set.
+    /// @notice Who is told of each release; zero until it is set.
     function revenueShare() external view returns (address);
 
     /// @notice The release with the highest number, whatever its status; all zero before the first.

@@ -2,15 +2,19 @@
 pragma solidity ^0.8.30;
 
 /// @title Revenue of released models
-/// @notice Takes payments in one ERC-20 and splits each between treasury, the release's coordinator and
-/// its contributors; the parts of the first two round down, the rest is the contributors'. A
-/// contributor is paid its share of all that its release has earned, less what it was paid before. The
-/// leaf is keccak256(bytes.concat(keccak256(abi.encode(taskId, account, shareWad)))) under the release's
-/// share root. The asset must not change balances by itself (no rebasing).
+/// @notice Takes payments in one ERC-20 and splits what each release takes in between treasury, the
+/// release's coordinator and its contributors. The first two have their part of the sum, rounded down, of
+/// which the treasury's is rounded down again; the rest is the contributors'. A contributor is paid its
+/// share of all that its release has earned, less what it was paid before. The leaf is
+/// keccak256(bytes.concat(keccak256(abi.encode(taskId, account, shareWad)))) under the release's share
+/// root. A plain transfer is the current release's as it comes; the ModelRegistry calls `sync` when
+/// another one follows. The asset must not change balances by itself (no rebasing), and fewer than 2^95
+/// of its units come here.
 interface IRevenueShare {
     /// @notice `amount` is what arrived, which is less than what was sent if the asset takes a fee.
     event Paid(uint256 indexed releaseNumber, address indexed payer, uint256 amount);
-    /// @notice How an amount was split; the three parts are all of it.
+    /// @notice How an amount was split, all of it: what a release had taken in when the next one followed,
+    /// or what was paid for it later.
     event Booked(
         uint256 indexed releaseNumber,
         uint256 toTreasury,
@@ -36,9 +40,9 @@ interface IRevenueShare {
     error UnknownRelease(uint256 releaseNumber);
     /// @notice A revoked release takes no payments.
     error ReleaseRevoked(uint256 releaseNumber);
-    /// @notice The share is not under the release's share root.
+    /// @notice The share is not under the release's share root, or there is no such release.
     error InvalidProof(uint256 releaseNumber, address account, uint256 shareWad);
-    /// @notice Nothing is due now, or nobody has paid for this release yet; more comes with the next payment.
+    /// @notice Nothing is due now; more comes with the next payment.
     error NothingToClaim();
     /// @notice The shares under the root add up to more than one.
     error PoolExceeded(uint256 releaseNumber, uint256 due, uint256 left);
@@ -46,15 +50,18 @@ interface IRevenueShare {
     /// @notice Pays `amount` units of the asset for a release (approve it before).
     function pay(uint256 releaseNumber, uint256 amount) external;
 
-    /// @notice Books plain transfers to the current release. Before the first release they wait.
+    /// @notice Takes note of the registry's current release: what came in until now is the last one's.
+    /// Before the first release plain transfers wait for it.
     function sync() external;
 
     /// @notice Pays `account` what is due of its share of a release's revenue. Anyone may send it.
+    /// @param taskId the task that the release comes from
     /// @param shareWad the share in units of 1e-18
     function claim(
         uint256 releaseNumber,
+        uint256 taskId,
         address account,
-        uint256 shareWad,
+        uint64 shareWad,
         bytes32[] calldata proof
     ) external;
 
@@ -74,7 +81,7 @@ interface IRevenueShare {
     function claimedOf(uint256 releaseNumber, address account) external view returns (uint256);
 
     /// @notice What `claim` would pay now for this share, plain transfers included; no proof checked.
-    function claimable(uint256 releaseNumber, address account, uint256 shareWad)
+    function claimable(uint256 releaseNumber, address account, uint64 shareWad)
         external
         view
         returns (uint256);
@@ -82,7 +89,7 @@ interface IRevenueShare {
     /// @notice Who is paid the treasury's part.
     function treasury() external view returns (address);
 
-    /// @notice What the treasury can withdraw, in units of the asset; plain transfers come in with `sync`.
+    /// @notice What the treasury can withdraw, in units of the asset.
     function treasuryBalance() external view returns (uint256);
 
     /// @notice What a release's coordinator can withdraw, in units of the asset.

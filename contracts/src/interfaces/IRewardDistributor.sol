@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+/// @dev In the place of a task's payout root until the task has ended. No tree has this root, and no
+/// result may name it.
+bytes32 constant RESERVED_ROOT = bytes32(uint256(1));
+
 /// @title Payouts of finalised tasks
 /// @notice Holds the budget of each open task, and pays from it when the task is finalised: one Merkle root
 /// over (taskId, account, amount in wei, place in the roster). The leaf is
@@ -24,6 +28,8 @@ interface IRewardDistributor {
     error AlreadyReserved(uint256 taskId);
     /// @notice A task is funded once, from its reserve; its root cannot be replaced.
     error NotReserved(uint256 taskId);
+    /// @notice Payouts cannot be funded under the number that stands for "not final yet".
+    error ReservedRoot(uint256 taskId);
     /// @notice The task is not finalised, or pays nobody.
     error NotFunded(uint256 taskId);
     /// @notice The payout is not under the task's root.

@@ -246,6 +246,8 @@ interface ITaskTypes {
     );
     /// @notice A digest that must be given is zero.
     error ZeroDigest();
+    /// @notice The payout root is the number that stands for "not final yet" in the RewardDistributor.
+    error ReservedRoot();
     /// @notice A CID is missing, or too long to be one.
     error InvalidCidLength(uint256 given, uint256 maximum);
     /// @notice A bit is set for which the roster has no member.

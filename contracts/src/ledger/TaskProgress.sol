@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {RESERVED_ROOT} from "../interfaces/IRewardDistributor.sol";
 import {ITaskLedger} from "../interfaces/ITaskLedger.sol";
 import {TaskAdmission} from "./TaskAdmission.sol";
 
@@ -86,6 +87,8 @@ abstract contract TaskProgress is TaskAdmission {
         if (report.scoreDigest == 0 || (report.payoutTotal != 0 && report.payoutRoot == 0)) {
             revert ZeroDigest();
         }
+        // Refused here, where the roster can still sign another: later it would hold up the end.
+        if (report.payoutRoot == RESERVED_ROOT) revert ReservedRoot();
         _requireCid(report.scoreCid);
         _requireCosigned(taskId, signers, absentKeys, finalMessage(taskId, report), signature);
         run.state = State.Closed;

@@ -185,12 +185,19 @@ abstract contract TaskStore is ITaskLedger, Ownable, EIP712 {
         uint256 absent = signers ^ (type(uint256).max >> (256 - size));
         uint256 signed = size;
         for (uint256 bits = absent; bits != 0; bits &= bits - 1) {
-            --signed;
+            // Once for each of `size` bits at most.
+            unchecked {
+                --signed;
+            }
         }
         uint256 quorumBps = _terms[taskId].quorumBps;
         if (signed * BPS < quorumBps * size) revert QuorumNotReached(signed, size, quorumBps);
         uint256 given = absentKeys.length;
-        uint256 expected = (size - signed) * BLS12381.G1_BYTES;
+        uint256 expected;
+        // No more have signed than there are, 256 at most.
+        unchecked {
+            expected = (size - signed) * BLS12381.G1_BYTES;
+        }
         if (given != expected) revert InvalidAbsentKeys(given, expected);
         uint256 end = 0;
         for (uint256 i = 0; absent >> i != 0; ++i) {
