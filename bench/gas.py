@@ -11,6 +11,9 @@ votes token (`contracts/test/BareGovernor.sol`); both execute the same call, in 
 The root is posted by `fund`, sent as a transaction of its own: the money, and the two slots that
 it overwrites, are there since `openTask`, as in every task. What that costs is the snapshot's
 `reserve`; a remainder of the budget, where there is one, is burned at the same time and costs more.
+
+Revenue claims are of the current release, with a proof of four hashes; the first is of an account
+that holds none of the asset. What an ended release's cost is in the snapshot, without a bar.
 """
 
 from __future__ import annotations

@@ -152,6 +152,18 @@ contract GasTest is CovalueFixture {
             revenue.claim(1, taskId, _member(1), share, proof);
             vm.snapshotGasLastCall("revenue", payment == 0 ? "first claim" : "claim");
         }
+        vm.prank(TIMELOCK);
+        models.release(taskId, 2);
+        vm.snapshotGasLastCall("revenue", "release after another");
+        dollar.mint(address(this), 1000e6);
+        dollar.approve(address(revenue), 1000e6);
+        revenue.pay(1, 1000e6);
+        vm.snapshotGasLastCall("revenue", "payment for an ended release");
+        revenue.claim(1, taskId, _member(1), share, proof);
+        vm.snapshotGasLastCall("revenue", "claim of an ended release");
+        proof = MerkleTree.proof(leaves, 2);
+        revenue.claim(1, taskId, _member(2), share, proof);
+        vm.snapshotGasLastCall("revenue", "first claim of an ended release");
     }
 
     function _timelock() private returns (TimelockController timelock) {
