@@ -262,7 +262,7 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
         if (_shareRoots[releaseNumber] == 0) {
             IModelRegistry.Release memory release = modelRegistry.releaseOf(releaseNumber);
             _shareRoots[releaseNumber] = release.shareRoot;
-            _poolOf(releaseNumber).taskId = release.taskId.toUint32();
+            _pools[releaseNumber][release.shareRoot].taskId = release.taskId.toUint32();
         }
         return _poolOf(releaseNumber);
     }

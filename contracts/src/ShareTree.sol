@@ -23,7 +23,7 @@ library ShareTree {
                 // The smaller of the two comes first.
                 let place := shl(5, gt(node, sibling))
                 mstore(place, node)
-                mstore(xor(place, 32), sibling)
+                mstore(sub(32, place), sibling)
                 node := keccak256(0, 64)
             }
         }
