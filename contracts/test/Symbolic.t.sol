@@ -100,8 +100,8 @@ contract SymbolicTest is ForgeTest {
         assert(!_claim(claimer, claimed, claimedPlace));
     }
 
-    /// @dev A payment is split without a rest, and no part is more than the payment. Eight bits: the
-    /// solvers do not get through the 512-bit products of mulDiv for wider amounts.
+    /// @dev A payment is split without a rest, and no part is more than the payment. Eight bits: with 32
+    /// the solvers do not get through the quotients in minutes.
     function check_split_isComplete(uint8 amount) external {
         token.mint(address(this), amount);
         token.approve(address(revenue), amount);
