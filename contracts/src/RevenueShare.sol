@@ -222,17 +222,20 @@ contract RevenueShare is IRevenueShare, Ownable, ReentrancyGuardTransient {
         uint256 number = modelRegistry.releaseCount();
         uint256 last = _currentNumber;
         if (number == last) return;
-        int96 others = 0;
+        int256 others = 0;
         if (last != 0) {
             Pool storage ended = _poolOf(last);
-            uint256 gross = _gross(ended);
+            others = ended.base - int256(uint256(ended.paid));
+            // If the asset took back more than came in, the next release starts with what is missing: no
+            // vote waits for it.
+            uint256 gross = _floorZero(asset.balanceOf(address(this)).toInt256() - others);
+            others += gross.toInt256();
             (ended.open, ended.base) = (false, 0);
             _book(last, gross);
-            others = asset.balanceOf(address(this)).toInt256().toInt96();
         }
         _currentNumber = number;
         Pool storage pool = _known(number);
-        (pool.open, pool.base) = (true, others);
+        (pool.open, pool.base) = (true, others.toInt96());
     }
 
     /// @dev Splits `amount` for a release that is not current.
