@@ -205,9 +205,7 @@ contract RevenueWalksTest is CovalueFixture {
             (, uint256 toCoordinator, uint256 toContributors) = _parts(number);
             (uint256 earned, uint256 paid) = revenue.poolOf(number);
             vm.assertEq(earned, toContributors, "earned");
-            vm.assertEq(
-                paid, claimed[number][0] + claimed[number][1] + claimed[number][2], "paid"
-            );
+            vm.assertEq(paid, claimed[number][0] + claimed[number][1] + claimed[number][2], "paid");
             vm.assertEq(
                 revenue.coordinatorBalance(number),
                 toCoordinator - coordinatorTaken[number],
@@ -367,13 +365,14 @@ contract RevenueWalksTest is CovalueFixture {
         uint256 length,
         bytes memory tail
     ) private returns (bool ok) {
-        (ok,) = address(revenue).call(
-            bytes.concat(
-                abi.encodeWithSelector(
-                    revenue.claim.selector, 1, taskId, account, shareWad, offset, length
-                ),
-                tail
-            )
-        );
+        (ok,) = address(revenue)
+            .call(
+                bytes.concat(
+                    abi.encodeWithSelector(
+                        revenue.claim.selector, 1, taskId, account, shareWad, offset, length
+                    ),
+                    tail
+                )
+            );
     }
 }
